@@ -1,0 +1,1 @@
+"""Train GANs on spectrograms and listen to what they make."""

@@ -1,0 +1,68 @@
+"""`gan encode`: recordings to spectrogram images."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from gan.sound.encoder import encode_recordings
+from gan.sound.spectrogram import Bits, SpectrogramSettings, Window
+
+
+def encode(
+    recordings: Path,
+    images: Path,
+    sample_rate: int = 22050,
+    n_fft: int = 2048,
+    hop_length: int | None = None,
+    win_length: int | None = None,
+    window: Window = "hann",
+    floor_db: float = -120.0,
+    bits: Bits = 16,
+    window_seconds: float = 60.0,
+    step_seconds: float | None = None,
+    n_jobs: int = -1,
+) -> int:
+    """Write spectrogram images of recordings: one 16-bit greyscale PNG for every 60 s, settings inside.
+
+    Images that are there already are kept: a job that was stopped goes on where it was.
+
+    Args:
+        recordings: A sound file (wav, flac, ogg, mp3, aiff, ...) or a folder tree of them.
+        images: Folder to write the images to.
+        sample_rate: Rate the sound is resampled to, in Hz.
+        n_fft: Length of a Fourier transform in samples: n_fft // 2 + 1 frequencies.
+        hop_length: Samples from one frame to the next; a quarter of the window if not given.
+        win_length: Length of the window in samples; n_fft if not given.
+        window: Shape of the window.
+        floor_db: Lowest level kept, in dB below an image's loudest cell.
+        bits: Bits per pixel.
+        window_seconds: Length of an image. The last one ends at the recording's end.
+        step_seconds: From the start of one image to the next; window_seconds if not given.
+        n_jobs: Recordings encoded at a time; -1 for one per core.
+
+    Returns:
+        Exit code: 1 if a recording was skipped.
+    """
+    settings = SpectrogramSettings.like_librosa(
+        n_fft, hop_length, win_length, sample_rate=sample_rate, window=window, floor_db=floor_db, bits=bits
+    )
+    report = encode_recordings(recordings, images, settings, window_seconds, step_seconds, n_jobs)
+    print(
+        f"{report.n_recordings} recordings are {report.n_written + report.n_kept} images in {images}"
+        + (f" ({report.n_kept} were there already)" if report.n_kept else "")
+    )
+    for line in report.skipped:
+        print(f"skipped {line}", file=sys.stderr)
+    if report.skipped:
+        print(f"{len(report.skipped)} recordings were skipped", file=sys.stderr)
+    return 1 if report.skipped else 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse the command line of `gan encode` and run it."""
+    parser = ArgumentParser(prog="gan encode", description=(encode.__doc__ or "").split("Args:")[0])
+    parser.add_function_arguments(encode, as_positional=True)
+    given = parser.instantiate_classes(parser.parse_args(list(arguments)))
+    return encode(**given.as_dict())

@@ -1,0 +1,43 @@
+"""`gan VERB`: finds the verb's module, and nothing else is imported for `gan --help`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from gan.errors import InputError
+
+VERBS = {
+    "encode": "recordings to spectrogram images",
+    "decode": "spectrogram images to recordings",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb.
+
+    Args:
+        arguments: The command line without the program's name; None for the process's own.
+
+    Returns:
+        Exit code: 0, 1 if something was skipped, 2 if what was given cannot be used.
+    """
+    parser = argparse.ArgumentParser(
+        prog="gan",
+        description="Spectrogram images from recordings and back. Training is `python train.py`.",
+        epilog="`gan VERB --help` explains a verb.",
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, text in VERBS.items():
+        verbs.add_parser(name, help=text, add_help=False)
+    given, rest = parser.parse_known_args(arguments)
+    module = import_module(f"gan.commands.{given.verb}")
+    try:
+        exit_code: int = module.main(rest)
+    except InputError as error:
+        print(f"gan {given.verb}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"gan {given.verb}: stopped; what is complete is kept, the same command goes on", file=sys.stderr)
+        return 130
+    return exit_code

@@ -1,0 +1,57 @@
+"""Files that are either whole or not there."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_PART = ".part"
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` and rename it to `path` once the block has ended without an error.
+
+    The temporary file lies in the same folder, so that the rename is atomic, and is synced to disk before it, so that
+    a power cut leaves either the old file or the new one.
+
+    Args:
+        path: The file to write. Its folder is made if it is missing.
+
+    Yields:
+        The path to write to. It exists and is empty.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PART)
+    part = Path(name)
+    try:
+        # mkstemp makes files that only their owner can read; a result should have the usual permissions.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.fchmod(descriptor, 0o666 & ~mask)
+        os.close(descriptor)
+        yield part
+        _sync(part)
+        part.replace(path)
+        _sync(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what `atomic_write` left below a folder when its process was killed.
+
+    Args:
+        folder: A folder that no other process writes to.
+    """
+    for part in folder.rglob(f".*{_PART}"):
+        part.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

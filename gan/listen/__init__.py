@@ -1,0 +1,1 @@
+"""Where a model is heard: audio and pictures in TensorBoard."""

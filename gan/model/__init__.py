@@ -1,0 +1,1 @@
+"""Networks, losses and the training step: everything that knows about learning and nothing about sound."""

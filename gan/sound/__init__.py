@@ -1,0 +1,1 @@
+"""Waveform, spectrogram, image: everything that knows about sound and nothing about learning."""

@@ -1,0 +1,206 @@
+"""Magnitude spectrograms as greyscale PNG files that can be read back.
+
+A pixel is a level in equal steps of dB, white is the loudest cell and black is `settings.floor_db` below it. The
+settings, the level of white and where the sound came from are text inside the file, so that a file is all one needs.
+Low frequencies lie at the bottom, as people draw them.
+"""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin
+from torch import Tensor
+
+from gan.errors import InputError
+from gan.files import atomic_write
+from gan.sound.spectrogram import SpectrogramSettings, magnitude_from_db
+
+Codes = NDArray[np.uint8] | NDArray[np.uint16]
+
+_TEXT_KEY = "spectrogram"
+_FORMAT = 1
+# Our own guard against decompression bombs, in place of Pillow's global one: 30 hours at librosa's default grid.
+_MAX_PIXELS = 4_000_000_000
+# A level below -400 dB is nobody's sound; it keeps a silent window's level out of the logarithm's trouble.
+_MIN_MAGNITUDE = 1e-20
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an image's sound came from.
+
+    Attributes:
+        recording: Path of the recording, relative to the image's folder, with forward slashes.
+        start_second: Where the window starts in the recording, in seconds.
+        n_samples: Length of the window in samples at the settings' sample rate.
+        last: Whether the recording ends with this window.
+    """
+
+    recording: str
+    start_second: float
+    n_samples: int
+    last: bool
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """The text inside an image file, and its width.
+
+    Attributes:
+        settings: The grid and the recorded range.
+        level_db: Level of white (the loudest cell) in dB, 0 dB being a magnitude of 1; None if all is silence.
+        n_frames: Width of the image.
+        origin: Where the sound came from; None if it was not recorded.
+    """
+
+    settings: SpectrogramSettings
+    level_db: float | None
+    n_frames: int
+    origin: Origin | None
+
+    @property
+    def n_samples(self) -> int:
+        """Length of the waveform in samples."""
+        return self.settings.n_samples(self.n_frames) if self.origin is None else self.origin.n_samples
+
+
+def codes_from_magnitude(magnitude: Tensor, settings: SpectrogramSettings) -> tuple[Codes, float | None]:
+    """Quantise a magnitude spectrogram in equal steps of dB below its loudest cell.
+
+    Args:
+        magnitude: Linear amplitude >= 0, shape (n_freqs, n_frames).
+        settings: Says the floor and the number of bits.
+
+    Returns:
+        The codes, same shape, 0 for the floor and 2**bits - 1 for the loudest cell, and the loudest cell's level in
+        dB (None for silence, whose codes are all 0).
+    """
+    top = 2**settings.bits - 1
+    dtype = np.uint16 if settings.bits == 16 else np.uint8
+    loudest = float(magnitude.max())
+    if loudest < _MIN_MAGNITUDE:
+        return np.zeros(magnitude.shape, dtype), None
+    relative_db = 20.0 * torch.log10(magnitude.double().clamp_min(_MIN_MAGNITUDE) / loudest)
+    codes = ((1.0 - relative_db / settings.floor_db) * top).round_().clamp_(0, top)
+    return codes.numpy().astype(dtype), 20.0 * math.log10(loudest)
+
+
+def magnitude_from_codes(codes: Codes, level_db: float | None, settings: SpectrogramSettings) -> Tensor:
+    """Inverse of `codes_from_magnitude`, to half a quantisation step; what lay below the floor comes back at it.
+
+    Returns:
+        Linear amplitude, float32, shape of the codes.
+    """
+    if level_db is None:
+        return torch.zeros(codes.shape)
+    top = 2**settings.bits - 1
+    relative_db = (1.0 - torch.from_numpy(codes.astype(np.float64)) / top) * settings.floor_db
+    return magnitude_from_db(relative_db + level_db).float()
+
+
+def encode_image(
+    path: Path, magnitude: Tensor, settings: SpectrogramSettings, origin: Origin | None = None
+) -> ImageHeader:
+    """Write a magnitude spectrogram as a PNG file, atomically.
+
+    Args:
+        path: The file to write.
+        magnitude: Linear amplitude >= 0, shape (n_freqs, n_frames).
+        settings: The grid that the magnitude was made on.
+        origin: Where the sound came from.
+
+    Returns:
+        What stands in the file's text.
+    """
+    codes, level_db = codes_from_magnitude(magnitude, settings)
+    header = ImageHeader(settings, level_db, codes.shape[1], origin)
+    text = {
+        "format": _FORMAT,
+        "settings": settings.to_dict(),
+        "level_db": level_db,
+        "origin": None if origin is None else dataclasses.asdict(origin),
+    }
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt(_TEXT_KEY, json.dumps(text, ensure_ascii=False))
+    with atomic_write(path) as part:
+        Image.fromarray(np.ascontiguousarray(codes[::-1])).save(part, "PNG", pnginfo=info)
+    return header
+
+
+def read_header(path: Path) -> ImageHeader:
+    """Read the text of an image file without decoding its pixels.
+
+    Raises:
+        InputError: If it is not a PNG that `encode_image` wrote.
+    """
+    with path.open("rb") as file:
+        return _header(_open(path, file), path)
+
+
+def read_codes(path: Path) -> tuple[Codes, ImageHeader]:
+    """Read an image file's codes, shape (n_freqs, n_frames), lowest frequency first, and its text.
+
+    Raises:
+        InputError: If it is not a PNG that `encode_image` wrote, or is damaged.
+    """
+    with path.open("rb") as file:
+        image = _open(path, file)
+        header = _header(image, path)
+        try:
+            codes = np.asarray(image)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise InputError(f"{path}: the image is damaged ({error}); encode its recording again") from error
+    dtype = np.uint16 if header.settings.bits == 16 else np.uint8
+    if codes.dtype != dtype:
+        raise InputError(f"{path}: {codes.dtype} pixels, {dtype.__name__} were expected; was it edited?")
+    return codes[::-1], header
+
+
+def decode_image(path: Path) -> tuple[Tensor, ImageHeader]:
+    """Inverse of `encode_image`.
+
+    Returns:
+        The magnitude, shape (n_freqs, n_frames), float32, and what stands in the file's text.
+
+    Raises:
+        InputError: If it is not a PNG that `encode_image` wrote, or is damaged.
+    """
+    codes, header = read_codes(path)
+    return magnitude_from_codes(codes, header.level_db, header.settings), header
+
+
+def _open(path: Path, file: object) -> PngImagePlugin.PngImageFile:
+    # Opened by its class and not by Image.open, which has a process-wide pixel limit and tries every format.
+    try:
+        image = PngImagePlugin.PngImageFile(file)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{path}: not a PNG image ({error}); images come from `gan encode`") from error
+    if image.width * image.height > _MAX_PIXELS:
+        raise InputError(f"{path}: {image.width} x {image.height} pixels are more than a spectrogram can have")
+    return image
+
+
+def _header(image: PngImagePlugin.PngImageFile, path: Path) -> ImageHeader:
+    if _TEXT_KEY not in image.info:
+        raise InputError(
+            f"{path}: no settings in it: this PNG was not written by `gan encode`, or a program that changed it "
+            "dropped them; encode the recording again"
+        )
+    try:
+        text = json.loads(image.info[_TEXT_KEY])
+        settings = SpectrogramSettings.from_dict(text["settings"])
+        origin = None if text["origin"] is None else Origin(**text["origin"])
+        level_db = None if text["level_db"] is None else float(text["level_db"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: its settings cannot be read ({error}); encode the recording again") from error
+    if image.height != settings.n_freqs:
+        raise InputError(
+            f"{path}: {image.height} pixels high, but n_fft {settings.n_fft} makes {settings.n_freqs}; was it resized?"
+        )
+    return ImageHeader(settings, level_db, image.width, origin)

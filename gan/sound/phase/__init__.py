@@ -1,0 +1,1 @@
+"""Phase reconstruction: magnitude to waveform."""

@@ -1,0 +1,136 @@
+"""Sound files, read in blocks: mixed down to mono, resampled, cut into windows."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from gan.errors import InputError
+
+SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".w64", ".caf", ".au"})
+
+_BLOCK_FRAMES = 1 << 16
+# Writers that cannot seek leave the largest size, or nearly, where the length belongs; that is not a truncated file.
+_UNKNOWN_SIZE = 0x7FFF0000
+_UNKNOWN_FRAMES = 1 << 62
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of a recording.
+
+    Attributes:
+        waveform: Shape (n_samples,), float32, full scale 1.
+        start_sample: Where it starts in the (resampled) recording.
+        last: Whether the recording ends with it.
+    """
+
+    waveform: NDArray[np.float32]
+    start_sample: int
+    last: bool
+
+
+def windows(path: Path, sample_rate: int, window_samples: int, step_samples: int) -> Iterator[Window]:
+    """Cut a recording of any length into windows, holding little more than one of them in memory.
+
+    Windows start every step_samples. The last one ends at the recording's end and so may overlap the one before it; a
+    recording shorter than a window becomes one shorter window.
+
+    Args:
+        path: A sound file of any rate and number of channels.
+        sample_rate: Rate of the windows, in Hz.
+        window_samples: Length of a window at that rate.
+        step_samples: From the start of one window to the next.
+
+    Yields:
+        The windows in order.
+
+    Raises:
+        InputError: If the file is no sound file, is empty or truncated, or holds samples that are no numbers. Windows
+            before the damage may have been yielded.
+    """
+    kept = np.empty(0, np.float32)
+    kept_start = 0
+    start = 0
+    for block in _blocks(path, sample_rate):
+        kept = np.concatenate([kept, block])
+        n_samples = kept_start + len(kept)
+        # Only with more to come is it known that a window is not the last.
+        while start + window_samples < n_samples:
+            yield Window(kept[start - kept_start :][:window_samples].copy(), start, False)
+            start += step_samples
+        # The last window, if the recording ended here, is still needed.
+        drop = max(0, min(start, n_samples - window_samples) - kept_start)
+        kept = kept[drop:]
+        kept_start += drop
+    n_samples = kept_start + len(kept)
+    if n_samples == 0:
+        raise InputError(f"{path}: it holds no samples")
+    start = max(0, n_samples - window_samples)
+    yield Window(kept[start - kept_start :].copy(), start, True)
+
+
+def read_excerpt(path: Path, sample_rate: int, start_second: float, n_samples: int) -> NDArray[np.float32]:
+    """Read a stretch of a recording, mixed down and resampled.
+
+    Args:
+        path: A sound file.
+        sample_rate: Rate of the result, in Hz.
+        start_second: Where to start.
+        n_samples: How many samples at sample_rate; what lies behind the recording's end is silence.
+
+    Returns:
+        Shape (n_samples,), full scale 1.
+
+    Raises:
+        InputError: If the file cannot be read.
+    """
+    try:
+        with soundfile.SoundFile(path) as file:
+            file.seek(min(round(start_second * file.samplerate), file.frames))
+            # A little more than needed, for the resampling filter's tail.
+            n_source = -(-n_samples * file.samplerate // sample_rate) + file.samplerate // 10
+            waveform = _mono(file.read(n_source, dtype="float32", always_2d=True))
+            waveform = soxr.resample(waveform, file.samplerate, sample_rate)[:n_samples]
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{path}: cannot be read as sound ({error})") from error
+    return np.pad(waveform, (0, n_samples - len(waveform)))
+
+
+def _blocks(path: Path, sample_rate: int) -> Iterator[NDArray[np.float32]]:
+    try:
+        if path.stat().st_size == 0:
+            raise InputError(f"{path}: the file is empty")
+        with soundfile.SoundFile(path) as file:
+            _refuse_truncated(path, file)
+            stream = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32")
+            n_read = 0
+            while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
+                n_read += len(block)
+                if not np.isfinite(block).all():
+                    raise InputError(f"{path}: holds samples that are not numbers (NaN or infinite); export it again")
+                yield stream.resample_chunk(_mono(block))
+            if n_read < file.frames < _UNKNOWN_FRAMES:
+                raise InputError(f"{path}: truncated: {n_read} of {file.frames} samples are there; copy it again")
+            yield stream.resample_chunk(np.empty(0, np.float32), last=True)
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{path}: cannot be read as sound ({error})") from error
+
+
+def _mono(block: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(block.mean(axis=1, dtype=np.float32))
+
+
+def _refuse_truncated(path: Path, file: soundfile.SoundFile) -> None:
+    # libsndfile mends the sizes of truncated files in silence, but says so in its log.
+    log = file.extra_info
+    for claimed, found in re.findall(r": (\d+) \(should be (\d+)\)", log):
+        if int(found) < int(claimed) < _UNKNOWN_SIZE:
+            raise InputError(f"{path}: truncated: {found} of {claimed} bytes are there; copy it again")
+    if "lacks an end-of-stream bit" in log:
+        raise InputError(f"{path}: truncated: the stream has no end; copy it again")
