@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 import soundfile
-import torch
 from jsonargparse import ArgumentParser
+from torch import Tensor
 from tqdm import tqdm
 
 from gan.errors import InputError
 from gan.files import atomic_write
-from gan.sound.codec import decode_image
+from gan.sound.codec import ImageHeader, decode_image
 from gan.sound.phase.convergence import spectral_convergence_db
 from gan.sound.phase.griffin_lim import GriffinLim
 
@@ -45,10 +45,13 @@ def decode(
     n_skipped = 0
     for image, target in (bar := tqdm(targets.items(), desc="decode", unit="image", disable=None)):
         try:
-            bar.write(_decode_image(image, target, subtype, n_iter, seed))
+            magnitude, header = decode_image(image)
         except InputError as error:
             n_skipped += 1
             bar.write(f"skipped {error}", file=sys.stderr)
+            continue
+        reconstruct = GriffinLim(header.settings, n_iter=n_iter, seed=seed)
+        bar.write(_write_recording(target, magnitude, header, reconstruct, subtype))
     if n_skipped:
         print(f"{n_skipped} of {len(targets)} images were skipped", file=sys.stderr)
     return 1 if n_skipped else 0
@@ -59,6 +62,8 @@ def _targets(images: list[Path], output: Path | None) -> dict[Path, Path]:
     if output is not None and output.suffix.lower() == ".wav":
         if len(images) != 1 or images[0].is_dir():
             raise InputError(f"{output} is one file, but there are several images; give a folder")
+        if not images[0].exists():
+            raise InputError(f"{images[0]}: no such file; give an image")
         return {images[0]: output}
     targets: dict[Path, Path] = {}
     for given in images:
@@ -78,10 +83,11 @@ def _targets(images: list[Path], output: Path | None) -> dict[Path, Path]:
     return targets
 
 
-def _decode_image(image: Path, target: Path, subtype: Subtype, n_iter: int, seed: int) -> str:
-    magnitude, header = decode_image(image)
+def _write_recording(
+    target: Path, magnitude: Tensor, header: ImageHeader, reconstruct: GriffinLim, subtype: Subtype
+) -> str:
     settings = header.settings
-    waveform = GriffinLim(settings, n_iter=n_iter, seed=seed)(magnitude, header.n_samples)
+    waveform = reconstruct(magnitude, header.n_samples)
     peak = float(waveform.abs().max())
     notes = [f"{header.n_samples / settings.sample_rate:.2f} s"]
     if peak > 0:
@@ -94,9 +100,9 @@ def _decode_image(image: Path, target: Path, subtype: Subtype, n_iter: int, seed
         notes.append(f"scaled down by {20 * math.log10(peak / _FULL_SCALE):.1f} dB so that it does not clip")
     try:
         with atomic_write(target) as part:
-            soundfile.write(part, torch.Tensor.numpy(waveform), settings.sample_rate, subtype, format="WAV")
-    except OSError as error:
-        raise InputError(f"{target}: cannot be written ({error.strerror})") from error
+            soundfile.write(part, waveform.numpy(), settings.sample_rate, subtype, format="WAV")
+    except (OSError, soundfile.SoundFileError) as error:
+        raise InputError(f"{target}: cannot be written ({error})") from error
     return f"{target}: {', '.join(notes)}"
 
 

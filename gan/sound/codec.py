@@ -10,6 +10,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from gan.errors import InputError
 from gan.files import atomic_write
 from gan.sound.spectrogram import SpectrogramSettings, magnitude_from_db
 
-Codes = NDArray[np.uint8] | NDArray[np.uint16]
+Codes = NDArray[np.uint8 | np.uint16]
 
 _TEXT_KEY = "spectrogram"
 _FORMAT = 1
@@ -175,7 +176,7 @@ def decode_image(path: Path) -> tuple[Tensor, ImageHeader]:
     return magnitude_from_codes(codes, header.level_db, header.settings), header
 
 
-def _open(path: Path, file: object) -> PngImagePlugin.PngImageFile:
+def _open(path: Path, file: IO[bytes]) -> PngImagePlugin.PngImageFile:
     # Opened by its class and not by Image.open, which has a process-wide pixel limit and tries every format.
     try:
         image = PngImagePlugin.PngImageFile(file)
@@ -197,10 +198,13 @@ def _header(image: PngImagePlugin.PngImageFile, path: Path) -> ImageHeader:
         settings = SpectrogramSettings.from_dict(text["settings"])
         origin = None if text["origin"] is None else Origin(**text["origin"])
         level_db = None if text["level_db"] is None else float(text["level_db"])
+        n_frames = image.width if origin is None else settings.n_frames(origin.n_samples)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: its settings cannot be read ({error}); encode the recording again") from error
     if image.height != settings.n_freqs:
         raise InputError(
             f"{path}: {image.height} pixels high, but n_fft {settings.n_fft} makes {settings.n_freqs}; was it resized?"
         )
+    if image.width != n_frames:
+        raise InputError(f"{path}: {image.width} pixels wide, but its sound makes {n_frames}; was it resized?")
     return ImageHeader(settings, level_db, image.width, origin)

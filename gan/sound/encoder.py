@@ -1,17 +1,18 @@
 """Recordings to image files: a whole folder tree, in parallel, restartable."""
 
 import os
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 
 import torch
-from joblib import Parallel, delayed
+from joblib import effective_n_jobs
 from tqdm import tqdm
 
 from gan.errors import InputError
 from gan.files import remove_parts
-from gan.sound.codec import ImageHeader, Origin, encode_image, read_header
+from gan.sound.codec import Origin, encode_image, read_header
 from gan.sound.recording import SUFFIXES, windows
 from gan.sound.spectrogram import SpectrogramSettings, magnitude_from_waveform
 
@@ -31,6 +32,13 @@ class EncodeReport:
     n_written: int = 0
     n_kept: int = 0
     skipped: list[str] = field(default_factory=list)
+
+    def add(self, other: "EncodeReport") -> None:
+        """Add up two reports."""
+        self.n_recordings += other.n_recordings
+        self.n_written += other.n_written
+        self.n_kept += other.n_kept
+        self.skipped += other.skipped
 
 
 def find_recordings(recordings: Path) -> list[Path]:
@@ -93,18 +101,25 @@ def encode_recordings(
     root = recordings if recordings.is_dir() else recordings.parent
     if images.is_dir():
         remove_parts(images)
-    encode = delayed(_encode_recording)
+    report = EncodeReport()
+    stop = Event()
     # Threads, not processes: files, resampling, transforms and compression all run outside of Python's lock, and a
     # process would first spend seconds importing torch.
-    results: Iterator[EncodeReport] = Parallel(n_jobs=n_jobs, backend="threading", return_as="generator_unordered")(
-        encode(path, images / path.relative_to(root), settings, window_samples, step_samples) for path in paths
-    )
-    report = EncodeReport()
-    for result in tqdm(results, total=len(paths), desc="encode", unit="recording", disable=None):
-        report.n_recordings += result.n_recordings
-        report.n_written += result.n_written
-        report.n_kept += result.n_kept
-        report.skipped += result.skipped
+    with ThreadPoolExecutor(effective_n_jobs(n_jobs)) as pool:
+        jobs = [
+            pool.submit(
+                _encode_recording, path, images / path.relative_to(root), settings, window_samples, step_samples, stop
+            )
+            for path in paths
+        ]
+        try:
+            for job in tqdm(as_completed(jobs), total=len(jobs), desc="encode", unit="recording", disable=None):
+                report.add(job.result())
+        except BaseException:
+            # Python ends badly while threads still compute: let them finish the image they are at.
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
     report.skipped.sort()
     return report
 
@@ -114,42 +129,41 @@ def _image_path(target: Path, index: int) -> Path:
 
 
 def _encode_recording(
-    recording: Path, target: Path, settings: SpectrogramSettings, window_samples: int, step_samples: int
+    recording: Path, target: Path, settings: SpectrogramSettings, window_samples: int, step_samples: int, stop: Event
 ) -> EncodeReport:
-    there = _images_there(recording, target, settings)
-    if _complete(there, window_samples, step_samples):
-        return EncodeReport(n_recordings=1, n_kept=len(there))
     relative = Path(os.path.relpath(recording.resolve(), target.parent.resolve())).as_posix()
-    report = EncodeReport()
-    written: list[Path] = []
+    changed_ns = recording.stat().st_mtime_ns
+    if n_images := _n_images_there(target, relative, changed_ns, settings, window_samples, step_samples):
+        return EncodeReport(n_recordings=1, n_kept=n_images)
+    report = EncodeReport(n_recordings=1)
     index = 0
     try:
         for window in windows(recording, settings.sample_rate, window_samples, step_samples):
+            if stop.is_set():
+                return EncodeReport()
             start_second = window.start_sample / settings.sample_rate
             origin = Origin(relative, start_second, len(window.waveform), window.last)
             path = _image_path(target, index)
-            if index < len(there) and there[index].origin == origin:
+            if _origin_there(path, changed_ns, settings) == origin:
                 report.n_kept += 1
             else:
                 magnitude = magnitude_from_waveform(torch.from_numpy(window.waveform), settings)
                 try:
                     encode_image(path, magnitude, settings, origin)
                 except OSError as error:
-                    raise _WriteError(f"{path}: cannot be written ({error.strerror}); what is complete is kept") from error
-                written.append(path)
+                    raise _WriteError(
+                        f"{path}: cannot be written ({error.strerror or error}); what is complete is kept"
+                    ) from error
                 report.n_written += 1
             index += 1
     except _WriteError:
         raise
     except InputError as error:
         # Half of a recording is not what was asked for, and its last window would be in the wrong place.
-        for path in written:
-            path.unlink()
+        if index:
+            _remove_images(target, 0)
         return EncodeReport(skipped=[str(error)])
-    while (stale := _image_path(target, index)).exists():
-        stale.unlink()
-        index += 1
-    report.n_recordings = 1
+    _remove_images(target, index)
     return report
 
 
@@ -157,32 +171,41 @@ class _WriteError(InputError):
     """The folder of images, not a recording, is at fault: going on with other recordings would not help."""
 
 
-def _images_there(recording: Path, target: Path, settings: SpectrogramSettings) -> list[ImageHeader]:
-    """Headers of the recording's first images, up to one that is missing or was made otherwise."""
-    changed = recording.stat().st_mtime_ns
-    headers: list[ImageHeader] = []
-    while (path := _image_path(target, len(headers))).exists() and path.stat().st_mtime_ns >= changed:
-        try:
-            header = read_header(path)
-        except InputError:
-            break
-        if header.settings != settings:
-            break
-        headers.append(header)
-    return headers
+def _remove_images(target: Path, first: int) -> None:
+    """Remove a recording's images from an index on."""
+    stale: list[Path] = []
+    while (path := _image_path(target, first + len(stale))).exists():
+        stale.append(path)
+    # The first goes last: as long as it is there, the next run sees that there is something left to remove.
+    for path in reversed(stale):
+        path.unlink()
 
 
-def _complete(headers: list[ImageHeader], window_samples: int, step_samples: int) -> bool:
-    """Whether these are all the images of a recording, cut as asked."""
-    for index, header in enumerate(headers):
-        origin = header.origin
-        if origin is None or origin.last != (index == len(headers) - 1):
-            return False
-        start = round(origin.start_second * header.settings.sample_rate)
+def _origin_there(path: Path, changed_ns: int, settings: SpectrogramSettings) -> Origin | None:
+    """Origin of an image that is newer than its recording and made with these settings; None if there is none."""
+    try:
+        if path.stat().st_mtime_ns < changed_ns:
+            return None
+        header = read_header(path)
+    except (OSError, InputError):
+        return None
+    return header.origin if header.settings == settings else None
+
+
+def _n_images_there(
+    target: Path, recording: str, changed_ns: int, settings: SpectrogramSettings, window_samples: int, step_samples: int
+) -> int:
+    """Number of a recording's images if they are all there, cut as asked, and no others; 0 if not."""
+    index = 0
+    while origin := _origin_there(_image_path(target, index), changed_ns, settings):
+        start = round(origin.start_second * settings.sample_rate)
+        if origin.recording != recording:
+            break
         if origin.last:
-            previous = (index - 1) * step_samples
-            fits = previous < start <= index * step_samples and origin.n_samples == window_samples
-            return fits or (index == 0 and origin.n_samples <= window_samples)
+            fits = (index - 1) * step_samples < start <= index * step_samples and origin.n_samples == window_samples
+            short = index == 0 and origin.n_samples <= window_samples
+            return index + 1 if (fits or short) and not _image_path(target, index + 1).exists() else 0
         if start != index * step_samples or origin.n_samples != window_samples:
-            return False
-    return False
+            break
+        index += 1
+    return 0

@@ -12,9 +12,15 @@ from numpy.typing import NDArray
 
 from gan.errors import InputError
 
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".w64", ".caf", ".au"})
+SUFFIXES = frozenset(
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".w64", ".caf", ".au"}
+)
 
 _BLOCK_FRAMES = 1 << 16
+# Sizes of what holds the samples; a wrong size around it (RIFF, FORM) or of a comment behind it is harmless.
+_MENDED_SIZE = re.compile(r"(?:data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)")
+_OGG_PAGE_HEADER = 27
+_OGG_PAGE_MAX = 1 << 16
 # Writers that cannot seek leave the largest size, or nearly, where the length belongs; that is not a truncated file.
 _UNKNOWN_SIZE = 0x7FFF0000
 _UNKNOWN_FRAMES = 1 << 62
@@ -102,11 +108,24 @@ def read_excerpt(path: Path, sample_rate: int, start_second: float, n_samples: i
     return np.pad(waveform, (0, n_samples - len(waveform)))
 
 
+class _Stream(soundfile.SoundFile):  # type: ignore[misc]
+    """A sound file that is read from its start to its end and never sought in.
+
+    A seekable one seeks after every block to where it already is, which fails for a FLAC file whose header does not
+    know the length, such as one that was written to a pipe.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
 def _blocks(path: Path, sample_rate: int) -> Iterator[NDArray[np.float32]]:
+    fault = "cannot be read as sound"
     try:
         if path.stat().st_size == 0:
             raise InputError(f"{path}: the file is empty")
-        with soundfile.SoundFile(path) as file:
+        with _Stream(path) as file:
+            fault = "damaged or truncated"
             _refuse_truncated(path, file)
             stream = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32")
             n_read = 0
@@ -119,7 +138,7 @@ def _blocks(path: Path, sample_rate: int) -> Iterator[NDArray[np.float32]]:
                 raise InputError(f"{path}: truncated: {n_read} of {file.frames} samples are there; copy it again")
             yield stream.resample_chunk(np.empty(0, np.float32), last=True)
     except (OSError, RuntimeError) as error:
-        raise InputError(f"{path}: cannot be read as sound ({error})") from error
+        raise InputError(f"{path}: {fault} ({error})") from error
 
 
 def _mono(block: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -129,8 +148,23 @@ def _mono(block: NDArray[np.float32]) -> NDArray[np.float32]:
 def _refuse_truncated(path: Path, file: soundfile.SoundFile) -> None:
     # libsndfile mends the sizes of truncated files in silence, but says so in its log.
     log = file.extra_info
-    for claimed, found in re.findall(r": (\d+) \(should be (\d+)\)", log):
+    for claimed, found in _MENDED_SIZE.findall(log):
         if int(found) < int(claimed) < _UNKNOWN_SIZE:
             raise InputError(f"{path}: truncated: {found} of {claimed} bytes are there; copy it again")
-    if "lacks an end-of-stream bit" in log:
+    if "lacks an end-of-stream bit" in log or (file.format == "OGG" and _ends_in_a_page(path)):
         raise InputError(f"{path}: truncated: the stream has no end; copy it again")
+
+
+def _ends_in_a_page(path: Path) -> bool:
+    """Whether an Ogg file ends before its last page does (RFC 3533, section 6)."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _OGG_PAGE_MAX))
+        tail = file.read()
+    start = tail.rfind(b"OggS")
+    if start < 0:
+        return False
+    page = tail[start:]
+    if len(page) < _OGG_PAGE_HEADER:
+        return True
+    n_segments = page[_OGG_PAGE_HEADER - 1]
+    return len(page) < _OGG_PAGE_HEADER + n_segments + sum(page[_OGG_PAGE_HEADER:][:n_segments])

@@ -97,7 +97,7 @@ class SpectrogramSettings:
 
     def n_frames(self, n_samples: int) -> int:
         """Number of frames of an STFT of so many samples."""
-        return 1 + n_samples // self.hop_length
+        return 1 + (n_samples - self.n_fft % 2) // self.hop_length
 
     def n_samples(self, n_frames: int) -> int:
         """Number of samples that so many frames become when nothing else is known."""
@@ -127,7 +127,7 @@ def overlap_add(frames: Tensor, hop_length: int) -> Tensor:
     # Frames are cut into pieces of one hop: the sum is then n_parts shifted additions of whole rows, far faster than
     # torch's fold and the same on every device.
     missing = n_parts * hop_length - frame_length
-    pieces = (pad(frames, (0, missing)) if missing else frames).unflatten(-1, (n_parts, hop_length))
+    pieces = (pad(frames, (0, missing)) if missing else frames).reshape(*frames.shape[:-1], n_parts, hop_length)
     total = frames.new_zeros(*frames.shape[:-2], n_frames + n_parts - 1, hop_length)
     for part in range(n_parts):
         total[..., part : part + n_frames, :] += pieces[..., part, :]
@@ -157,7 +157,8 @@ def stft(waveform: Tensor, settings: SpectrogramSettings) -> Tensor:
     """
     half = settings.n_fft // 2
     frames = pad(waveform, (half, half)).unfold(-1, settings.n_fft, settings.hop_length)
-    return torch.fft.rfft(frames * padded_window(settings, waveform.device)).transpose(-1, -2)
+    spectra: Tensor = torch.fft.rfft(frames * padded_window(settings, waveform.device))
+    return spectra.transpose(-1, -2)
 
 
 def istft(stft: Tensor, settings: SpectrogramSettings, n_samples: int | None = None) -> Tensor:
@@ -193,9 +194,7 @@ def magnitude_from_waveform(waveform: Tensor, settings: SpectrogramSettings) -> 
     return stft(waveform, settings).abs()
 
 
-def db_from_magnitude(
-    magnitude: Tensor, ref: float = 1.0, amin: float = 1e-5, top_db: float | None = 80.0
-) -> Tensor:
+def db_from_magnitude(magnitude: Tensor, ref: float = 1.0, amin: float = 1e-5, top_db: float | None = 80.0) -> Tensor:
     """Level in dB, as librosa.amplitude_to_db.
 
     Args:

@@ -9,6 +9,7 @@ from torch.nn.functional import pad
 from gan.errors import InputError
 from gan.sound.spectrogram import SpectrogramSettings, overlap_add, padded_window, squared_window_sum
 
+
 class GriffinLim:
     """Waveform whose STFT has a given magnitude (Perraudin, Balazs, Soendergaard 2013, algorithm 2).
 
@@ -26,9 +27,7 @@ class GriffinLim:
         InputError: If n_iter or momentum is negative.
     """
 
-    def __init__(
-        self, settings: SpectrogramSettings, n_iter: int = 32, momentum: float = 0.99, seed: int = 0
-    ) -> None:
+    def __init__(self, settings: SpectrogramSettings, n_iter: int = 32, momentum: float = 0.99, seed: int = 0) -> None:
         if n_iter < 0:
             raise InputError(f"n_iter is {n_iter}; it must be 0 or more, 32 is usual")
         if momentum < 0:

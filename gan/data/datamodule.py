@@ -1,0 +1,372 @@
+"""Batches of random crops of the images of a folder."""
+
+import math
+import re
+import statistics
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from gan.data.store import ImageStore, find_images, open_store
+from gan.errors import InputError
+from gan.seed import derive_seed
+from gan.sound.codec import read_header
+from gan.sound.spectrogram import ImageScale, SpectrogramSettings
+
+
+class Batch(NamedTuple):
+    """What a loader gives.
+
+    Attributes:
+        images: Shape (batch, 1, n_freqs, n_frames), in [-1, 1].
+        labels: Shape (batch,), int64, in [0, n_classes); None without labels.
+    """
+
+    images: Tensor
+    labels: Tensor | None
+
+
+class Crop(NamedTuple):
+    """A stretch of n_frames frames of an image of the store."""
+
+    image: int
+    start: int
+
+
+class CropDataset(Dataset[Batch]):
+    """Crops of a store as images in [-1, 1]. An image shorter than a crop is followed by silence (-1).
+
+    Args:
+        store: The frames.
+        scale: Which levels become -1 and 1.
+        n_frames: Width of a crop.
+        equal_levels: Whether every image's loudest cell becomes 1, whatever its level is.
+        labels: Label of each image of the store; None for none.
+    """
+
+    def __init__(
+        self,
+        store: ImageStore,
+        scale: ImageScale,
+        n_frames: int,
+        equal_levels: bool = False,
+        labels: Tensor | None = None,
+    ) -> None:
+        self.store = store
+        self.scale = scale
+        self.n_frames = n_frames
+        self.labels = labels
+        settings = store.settings
+        level_db = np.array([-math.inf if im.level_db is None else im.level_db for im in store.images])
+        if equal_levels:
+            level_db[np.isfinite(level_db)] = scale.top_db
+        # image = code * gain + offset: quantisation step and level worked into the [-1, 1] of `image_from_db`.
+        self._gain = -settings.floor_db / (2**settings.bits - 1) * 2 / scale.range_db
+        offset = (level_db + settings.floor_db - scale.top_db) * 2 / scale.range_db + 1
+        self._offset = torch.from_numpy(np.maximum(offset, -1e6).astype(np.float32))
+
+    def __getitem__(self, crop: Crop) -> Batch:
+        return self.__getitems__([crop])
+
+    def __getitems__(self, crops: list[Crop]) -> Batch:
+        """Read a whole batch at once."""
+        # Without the highest frequency, so that the height is a power of two.
+        n_freqs = self.store.settings.n_freqs - 1
+        codes = np.empty((len(crops), self.n_frames, n_freqs), np.float32)
+        widths = []
+        for row, crop in enumerate(crops):
+            stretch = self.store.codes(crop.image, crop.start, self._width(crop))
+            codes[row, : len(stretch)] = stretch[:, :-1]
+            widths.append(len(stretch))
+        chosen = torch.tensor([crop.image for crop in crops])
+        images = torch.from_numpy(codes).mul_(self._gain).add_(self._offset[chosen, None, None]).clamp_(-1.0, 1.0)
+        for row, width in enumerate(widths):
+            images[row, width:] = -1.0
+        images = images.transpose(1, 2).unsqueeze(1).contiguous()
+        return Batch(images, None if self.labels is None else self.labels[chosen])
+
+    def _width(self, crop: Crop) -> int:
+        return min(self.n_frames, self.store.images[crop.image].n_frames - crop.start)
+
+
+class CropSampler(Sampler[list[Crop]]):
+    """Random crops, batch after batch; which ones depends on the seed and the number of batches seen, on nothing else.
+
+    An image of k times n_frames frames is cropped k times an epoch, at random places.
+
+    Args:
+        store: The frames.
+        chosen: Images of the store to crop.
+        n_frames: Width of a crop.
+        batch_size: Crops in a batch, on this rank.
+        seed: The run's seed.
+        batches_seen: Batches of the run so far, a resumed run's included; asked when an epoch starts.
+        rank: Which part of each step's crops to give, with several processes.
+        n_ranks: Number of processes.
+    """
+
+    def __init__(
+        self,
+        store: ImageStore,
+        chosen: list[int],
+        n_frames: int,
+        batch_size: int,
+        seed: int,
+        batches_seen: Callable[[], int],
+        rank: int = 0,
+        n_ranks: int = 1,
+    ) -> None:
+        self.batch_size = batch_size
+        self.n_frames = n_frames
+        self.seed = seed
+        self.batches_seen = batches_seen
+        self.rank = rank
+        self.n_ranks = n_ranks
+        self._widths = np.array([store.images[index].n_frames for index in chosen])
+        self._chosen = np.array(chosen)
+        # Which image each crop of an epoch is cut from.
+        self._slots = np.repeat(np.arange(len(chosen)), np.maximum(1, self._widths // n_frames))
+
+    @property
+    def n_crops(self) -> int:
+        """Crops of an epoch, of all ranks."""
+        return len(self._slots)
+
+    def __len__(self) -> int:
+        return self.n_crops // (self.batch_size * self.n_ranks)
+
+    def __iter__(self) -> Iterator[list[Crop]]:
+        epoch, start = divmod(self.batches_seen(), len(self))
+        order = np.random.default_rng(derive_seed(self.seed, "order", epoch)).permutation(self._slots)
+        for batch in range(start, len(self)):
+            rng = np.random.default_rng(derive_seed(self.seed, "crops", epoch, batch))
+            step = order[batch * self.batch_size * self.n_ranks :][: self.batch_size * self.n_ranks]
+            starts = rng.integers(0, np.maximum(1, self._widths[step] - self.n_frames + 1))
+            crops = [Crop(int(image), int(first)) for image, first in zip(self._chosen[step], starts, strict=True)]
+            yield crops[self.rank * self.batch_size :][: self.batch_size]
+
+
+class ImageData(LightningDataModule):
+    """Random crops of the spectrogram images of a folder, split into training and validation by recording.
+
+    Args:
+        images: Folder of images, sub-folders included.
+        n_frames: Width of a crop in frames.
+        batch_size: Crops in a batch, per process.
+        range_db: What the GAN sees: this many dB below top_db. The image files keep more.
+        top_db: Level of white in dB; if not given, the loudest cell of all images or, with equal_levels, their median.
+        equal_levels: Lift each image until its loudest cell is white: for recordings of very different levels, most of
+            which would else be dark and partly lost.
+        labels: Where labels come from: "folder" for the first sub-folder, or a regular expression with one group
+            that is searched for in each image's path below the folder; no labels if not given.
+        validation_fraction: Share of the recordings that is not trained on.
+        num_workers: Processes that prepare batches; 0 to do it in the training process, which is seldom slower.
+        store: Folder for the decoded frames; `.store` in the folder of images if not given.
+        seed: Seed of the split and of the crops.
+
+    Raises:
+        InputError: If there are no images or a number makes no sense.
+    """
+
+    def __init__(
+        self,
+        images: Path,
+        n_frames: int = 128,
+        batch_size: int = 64,
+        range_db: float = 80.0,
+        top_db: float | None = None,
+        equal_levels: bool = False,
+        labels: str | None = None,
+        validation_fraction: float = 0.05,
+        num_workers: int = 0,
+        store: Path | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        for name, value in (("n_frames", n_frames), ("batch_size", batch_size)):
+            if value < 1:
+                raise InputError(f"data.{name} is {value}; it must be 1 or more")
+        if not 0 <= validation_fraction < 1:
+            raise InputError(f"data.validation_fraction is {validation_fraction}; it must lie in [0, 1)")
+        self.images = images
+        self.n_frames = n_frames
+        self.batch_size = batch_size
+        self.range_db = range_db
+        self.top_db = top_db
+        self.equal_levels = equal_levels
+        self.labels = labels
+        self.validation_fraction = validation_fraction
+        self.num_workers = num_workers
+        self.store_folder = images / ".store" if store is None else store
+        self.seed = seed
+        self._restored_scale: ImageScale | None = None
+
+    @cached_property
+    def settings(self) -> SpectrogramSettings:
+        """Settings of the images, from the first one that can be read: known before the store is built."""
+        error: InputError | None = None
+        for path in find_images(self.images):
+            try:
+                return read_header(path).settings
+            except InputError as unreadable:
+                error = error or unreadable
+        raise InputError(f"{self.images}: none of its images can be used; {error}")
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of a crop, (n_freqs, n_frames), what the networks are built for."""
+        return self.settings.n_freqs - 1, self.n_frames
+
+    @property
+    def scale(self) -> ImageScale:
+        """Which levels are -1 and 1: of the run that is resumed, else as asked, else from the loudest image."""
+        if self._restored_scale is not None:
+            return self._restored_scale
+        levels = [image.level_db for image in self.store.images if image.level_db is not None]
+        if not levels:
+            raise InputError(f"{self.images}: all images are silent")
+        if self.top_db is not None:
+            return ImageScale(self.top_db, self.range_db)
+        return ImageScale(statistics.median(levels) if self.equal_levels else max(levels), self.range_db)
+
+    @cached_property
+    def store(self) -> ImageStore:
+        """The decoded frames, built when first asked for."""
+        return open_store(self.images, self.store_folder)
+
+    @cached_property
+    def class_names(self) -> list[str]:
+        """Names of the labels, sorted; a label is an index into them."""
+        return sorted(set(self._names))
+
+    @cached_property
+    def _names(self) -> list[str]:
+        if self.labels is None:
+            return []
+        pattern = "([^/]+)/" if self.labels == "folder" else self.labels
+        try:
+            compiled = re.compile(pattern)
+        except re.error as error:
+            raise InputError(f"data.labels is {pattern!r}, which is no regular expression ({error})") from error
+        if compiled.groups != 1:
+            raise InputError(f"data.labels is {pattern!r}; it must have one group, e.g. '([0-9])_', or be 'folder'")
+        names = []
+        for image in self.store.images:
+            found = compiled.match(image.file) if self.labels == "folder" else compiled.search(image.file)
+            if found is None:
+                raise InputError(f"{self.images / image.file}: no label in its path ({self.labels}); move or rename it")
+            names.append(found.group(1))
+        return names
+
+    def prepare_data(self) -> None:
+        """Build or refresh the store; Lightning calls it in one process only."""
+        for line in self.store.skipped:
+            print(f"left out {line}")
+
+    def setup(self, stage: str | None = None) -> None:
+        """Split the images and check that they fit."""
+        widest = max(image.n_frames for image in self.store.images)
+        if widest < self.n_frames:
+            raise InputError(
+                f"data.n_frames is {self.n_frames}, longer than every image of {self.images}: the longest has "
+                f"{widest}; set data.n_frames to at most {widest}"
+            )
+        self.train_images, self.validation_images = self._split()
+
+    def _split(self) -> tuple[list[int], list[int]]:
+        # By recording, never by image: windows of one recording overlap. Each recording's place in the order depends
+        # on its own name only, so new ones do not move old ones across the split.
+        recordings = sorted({im.recording for im in self.store.images}, key=lambda name: derive_seed(self.seed, name))
+        n_validation = math.ceil(self.validation_fraction * len(recordings)) if len(recordings) > 1 else 0
+        held_out = set(recordings[:n_validation])
+        train: list[int] = []
+        validation: list[int] = []
+        for index, image in enumerate(self.store.images):
+            (validation if image.recording in held_out else train).append(index)
+        return train, validation
+
+    def crops(self) -> CropDataset:
+        """All crops of the store, addressed by `Crop`."""
+        labels = torch.tensor([self.class_names.index(name) for name in self._names]) if self.labels else None
+        return CropDataset(self.store, self.scale, self.n_frames, self.equal_levels, labels)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Random crops of the training images."""
+        trainer = self.trainer
+        sampler = CropSampler(
+            self.store,
+            self.train_images,
+            self.n_frames,
+            self.batch_size,
+            self.seed,
+            batches_seen=lambda: 0 if trainer is None else cast(int, trainer.lightning_module.batches_seen),
+            rank=0 if trainer is None else trainer.global_rank,
+            n_ranks=1 if trainer is None else trainer.world_size,
+        )
+        if len(sampler) == 0:
+            raise InputError(
+                f"data.batch_size is {self.batch_size}, more than the {sampler.n_crops} crops of an epoch; lower it to "
+                f"{max(1, sampler.n_crops // sampler.n_ranks)} or add recordings"
+            )
+        return self._loader(sampler)
+
+    def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
+        """The validation images, each cut into crops side by side; an empty list if there are none."""
+        crops = [
+            Crop(index, start)
+            for index in self.validation_images
+            for start in range(0, max(1, self.store.images[index].n_frames - self.n_frames + 1), self.n_frames)
+        ]
+        if not crops:
+            return []
+        return self._loader([crops[i : i + self.batch_size] for i in range(0, len(crops), self.batch_size)])
+
+    def _loader(self, batches: Any) -> DataLoader[Batch]:
+        return DataLoader(
+            self.crops(),
+            batch_sampler=batches,
+            collate_fn=_as_it_is,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            # Its own generator: making an iterator must not draw from the global one.
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint has to know to turn images into sound, in plain numbers."""
+        return {
+            "settings": self.settings.to_dict(),
+            "scale": {"top_db": self.scale.top_db, "range_db": self.scale.range_db},
+            "image_size": list(self.image_size),
+            "class_names": self.class_names,
+            "fingerprint": self.store.fingerprint,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with a run's scale, and refuse images that its networks were not made for.
+
+        Raises:
+            InputError: If settings, size or labels differ.
+        """
+        now = self.state_dict()
+        for name in ("settings", "image_size", "class_names"):
+            if now[name] != state_dict[name]:
+                raise InputError(
+                    f"the run was trained on images with {name} {state_dict[name]}, but {self.images} has {now[name]}; "
+                    "resume with the images and options that it was started with"
+                )
+        if now["fingerprint"] != state_dict["fingerprint"]:
+            print(f"note: the images in {self.images} have changed since this run was saved; it goes on with them")
+        self._restored_scale = ImageScale(**state_dict["scale"])
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

@@ -1,0 +1,140 @@
+"""What is heard and seen of a training in TensorBoard."""
+
+import numpy as np
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from gan.data.datamodule import Crop, ImageData
+from gan.errors import InputError
+from gan.model.gan import GAN
+from gan.seed import derive_seed
+from gan.sound.phase.griffin_lim import GriffinLim
+from gan.sound.recording import read_excerpt
+from gan.sound.spectrogram import (
+    db_from_image,
+    db_from_magnitude,
+    image_from_db,
+    magnitude_from_db,
+    magnitude_from_waveform,
+)
+
+# The loudest real crop is played at this peak, -6 dBFS: samples may be twice as loud before they clip.
+_REAL_PEAK = 0.5
+
+
+class Listen(Callback):
+    """Sounds and pictures in TensorBoard: real ones once at the start, generated ones every epoch.
+
+    `real` is a stretch of a recording (if it is still where it was encoded from), `inverted` is the same stretch
+    turned into an image and back, so that one hears what the inversion does and what the GAN does. `sample` are
+    generated from the same latents every time. All are played with one gain, so that levels can be compared.
+
+    Args:
+        n_samples: Number of sounds of each sort.
+        every_n_epochs: Epochs from one set of samples to the next.
+        n_iter: Iterations of Griffin-Lim.
+    """
+
+    def __init__(self, n_samples: int = 6, every_n_epochs: int = 1, n_iter: int = 32) -> None:
+        if min(n_samples, every_n_epochs) < 1:
+            raise InputError(f"listen.n_samples {n_samples} and every_n_epochs {every_n_epochs} must be 1 or more")
+        self.n_samples = n_samples
+        self.every_n_epochs = every_n_epochs
+        self.n_iter = n_iter
+        self._gain = 1.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Set the gain; log real crops and their inversion, unless a resumed run has them already."""
+        if not trainer.is_global_zero:
+            return
+        assert isinstance(pl_module, GAN)
+        data = _data(trainer)
+        crops = _spread(data, self.n_samples)
+        images = data.crops().__getitems__(crops).images.to(pl_module.device)
+        inverted = self._waveforms(images, data)
+        peak = float(inverted.abs().max())
+        self._gain = _REAL_PEAK / peak if peak > 0 else 1.0
+        if pl_module.batches_seen > 0:
+            return
+        for index, crop in enumerate(crops):
+            self._log(trainer, f"inverted_{index}", inverted[index], self._image(inverted[index], data), 0)
+            real = _real_waveform(data, crop, inverted.shape[-1])
+            if real is not None:
+                self._log(trainer, f"real_{index}", real, images[index], 0)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log samples of the fixed latents."""
+        if not trainer.is_global_zero or (trainer.current_epoch + 1) % self.every_n_epochs:
+            return
+        assert isinstance(pl_module, GAN)
+        data = _data(trainer)
+        generator = torch.Generator().manual_seed(derive_seed(pl_module.seed, "listen"))
+        latents = torch.randn(self.n_samples, pl_module.latent_dim, generator=generator)
+        images = pl_module.sample(latents)
+        for index, waveform in enumerate(self._waveforms(images, data)):
+            self._log(trainer, f"sample_{index}", waveform, images[index], pl_module.batches_seen)
+
+    def _waveforms(self, images: Tensor, data: ImageData) -> Tensor:
+        magnitude = magnitude_from_db(db_from_image(images[:, 0].float(), data.scale))
+        return GriffinLim(data.settings, n_iter=self.n_iter)(magnitude)
+
+    def _image(self, waveform: Tensor, data: ImageData) -> Tensor:
+        level_db = db_from_magnitude(magnitude_from_waveform(waveform, data.settings), top_db=None)
+        return image_from_db(level_db, data.scale)[None]
+
+    def _log(self, trainer: Trainer, name: str, waveform: Tensor, image: Tensor, step: int) -> None:
+        sound = torch.nan_to_num(waveform * self._gain).clamp(-1.0, 1.0).cpu()
+        for writer in _writers(trainer):
+            writer.add_audio(f"audio/{name}", sound, step, sample_rate=_data(trainer).settings.sample_rate)
+            writer.add_image(f"image/{name}", colour(image[0].float().cpu().numpy()), step, dataformats="HWC")
+            writer.flush()
+
+
+def colour(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """An image as a picture for people: low frequencies at the bottom, a perceptually even colour map.
+
+    Args:
+        image: Shape (n_freqs, n_frames), in [-1, 1].
+
+    Returns:
+        Shape (n_freqs, n_frames, 3).
+    """
+    from matplotlib import colormaps
+
+    picture: NDArray[np.uint8] = colormaps["magma"](np.nan_to_num(image[::-1]) * 0.5 + 0.5, bytes=True)[..., :3]
+    return picture
+
+
+def _data(trainer: Trainer) -> ImageData:
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    assert isinstance(data, ImageData)
+    return data
+
+
+def _writers(trainer: Trainer) -> list[SummaryWriter]:
+    return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+
+
+def _spread(data: ImageData, n_crops: int) -> list[Crop]:
+    """Crops of images spread evenly over the training set, each from the middle of its image."""
+    chosen = np.linspace(0, len(data.train_images) - 1, n_crops + 2).round().astype(int)[1:-1]
+    crops = []
+    for index in (data.train_images[place] for place in chosen):
+        crops.append(Crop(index, max(0, data.store.images[index].n_frames - data.n_frames) // 2))
+    return crops
+
+
+def _real_waveform(data: ImageData, crop: Crop, n_samples: int) -> Tensor | None:
+    """The recording's own sound of a crop; None if the recording is no longer there."""
+    image = data.store.images[crop.image]
+    settings = data.settings
+    start_second = image.start_second + crop.start * settings.hop_length / settings.sample_rate
+    try:
+        excerpt = read_excerpt(data.images / image.recording, settings.sample_rate, start_second, n_samples)
+    except InputError:
+        return None
+    return torch.from_numpy(excerpt)

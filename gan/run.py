@@ -1,0 +1,147 @@
+"""A run's folder: its config, its checkpoints, and the model in them.
+
+`runs/<name>/config.yaml` is the whole configuration, `checkpoints/epoch_*.ckpt` weights, optimizers, counters and
+spectrogram settings, `events.out.tfevents.*` what TensorBoard shows and plays.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import yaml
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from gan.errors import InputError
+from gan.files import atomic_write
+from gan.sound.spectrogram import ImageScale, SpectrogramSettings
+
+if TYPE_CHECKING:
+    from gan.model.gan import GAN
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of one training run."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """The run's whole configuration."""
+        return self.folder / "config.yaml"
+
+    def newest_checkpoint(self) -> Path:
+        """The checkpoint of the last whole epoch.
+
+        Raises:
+            InputError: If there is none yet.
+        """
+        if not self.folder.is_dir():
+            raise InputError(f"{self.folder}: no such run; runs are folders like runs/2026-01-31_12-00-00")
+        found = sorted(self.folder.glob("checkpoints/epoch_*.ckpt"))
+        if not found or not self.config.exists():
+            raise InputError(f"{self.folder}: no checkpoint in it: the run was stopped before its first epoch ended")
+        return found[-1]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model and all that turns its images into sound.
+
+    Attributes:
+        gan: The module, in eval mode.
+        settings: The grid of its images.
+        scale: Which levels its images' -1 and 1 are.
+        batches_seen: How long it was trained.
+    """
+
+    gan: "GAN"
+    settings: SpectrogramSettings
+    scale: ImageScale
+    batches_seen: int
+
+
+def new_run(root: Path) -> Run:
+    """A run below root that does not exist yet, named after the time."""
+    name = time.strftime("%Y-%m-%d_%H-%M-%S")
+    number = 1
+    while (root / (name if number == 1 else f"{name}_{number}")).exists():
+        number += 1
+    return Run(root / (name if number == 1 else f"{name}_{number}"))
+
+
+def newest_run(root: Path) -> Run:
+    """The run below root with the newest checkpoint.
+
+    Raises:
+        InputError: If no run has one.
+    """
+    checkpoints = list(root.glob("*/checkpoints/epoch_*.ckpt"))
+    if not checkpoints:
+        raise InputError(f"nothing to resume: no run in {root} has a checkpoint; start one without --resume")
+    return Run(max(checkpoints, key=lambda path: path.stat().st_mtime_ns).parent.parent)
+
+
+def load_run(run: Run, checkpoint: Path | None = None, device: str = "cpu") -> Trained:
+    """Load the model of a run.
+
+    The networks are built from the run's own config.yaml, which names classes to import: like a Python file, open
+    only what you trust. The checkpoint itself is read as plain numbers.
+
+    Args:
+        run: The run.
+        checkpoint: One of its checkpoints; the newest if not given.
+        device: Where to put the model.
+
+    Raises:
+        InputError: If there is no checkpoint or it cannot be read.
+    """
+    from jsonargparse import ArgumentParser
+
+    from gan.model.gan import GAN
+
+    state = load_checkpoint(run.newest_checkpoint() if checkpoint is None else checkpoint, device)
+    data = state["ImageData"]
+    config = yaml.safe_load(run.config.read_text(encoding="utf-8"))["model"]
+    for network in ("generator", "discriminator"):
+        config[network]["init_args"]["image_size"] = data["image_size"]
+    parser = ArgumentParser()
+    parser.add_class_arguments(GAN, "model")
+    gan: GAN = parser.instantiate_classes(parser.parse_object({"model": config})).model
+    gan.load_state_dict(state["state_dict"])
+    return Trained(
+        gan.to(device).eval(),
+        SpectrogramSettings.from_dict(data["settings"]),
+        ImageScale(**data["scale"]),
+        state["batches_seen"],
+    )
+
+
+def load_checkpoint(path: Path, device: Any = "cpu") -> dict[str, Any]:
+    """Read a checkpoint without running anything that stands in it.
+
+    Raises:
+        InputError: If it is missing or damaged.
+    """
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # torch raises whatever it stumbles over: OSError, EOFError, UnpicklingError, ...
+        raise InputError(f"{path}: cannot be read as a checkpoint ({type(error).__name__}: {error})") from error
+    return checkpoint
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Checkpoints that are either whole or not there; Lightning's own go through another file system's folder."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write beside the target, sync, rename."""
+        with atomic_write(Path(path)) as part:
+            torch.save(checkpoint, part)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read plain numbers only, whatever was asked for."""
+        return load_checkpoint(Path(path), map_location)

@@ -1,0 +1,72 @@
+"""Small sounds, sound and damaged, for every test that needs files."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+Waveform = NDArray[np.float32]
+
+_FLAC_TOTAL_SAMPLES = slice(18, 26)  # "fLaC", block header, 10 bytes of STREAMINFO; the low 36 bits of these 8 bytes
+
+
+def music(n_samples: int, seed: int = 0, sample_rate: int = 22050) -> Waveform:
+    """A falling chord over quiet noise, shape (n_samples,), below full scale."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(n_samples) / sample_rate
+    tones = [np.sin(2 * np.pi * frequency * time) for frequency in rng.uniform(100, 3000, 4)]
+    envelope = np.exp(-2 * (time % 0.5))
+    return (0.1 * envelope * np.sum(tones, axis=0) + 0.01 * rng.standard_normal(n_samples)).astype(np.float32)
+
+
+def with_flac_length(flac: bytes, n_samples: int) -> bytes:
+    """A FLAC file whose header claims another length; 0 is "unknown"."""
+    changed = bytearray(flac)
+    fields = int.from_bytes(flac[_FLAC_TOTAL_SAMPLES], "big")
+    changed[_FLAC_TOTAL_SAMPLES] = (fields >> 36 << 36 | n_samples).to_bytes(8, "big")
+    return bytes(changed)
+
+
+@pytest.fixture
+def sound() -> Callable[..., Waveform]:
+    """`music(n_samples, seed=0, sample_rate=22050)`."""
+    return music
+
+
+@pytest.fixture
+def write_bad_recordings() -> Callable[[Path], dict[str, str]]:
+    """Writes one file of every damage to a folder and says, by file name, what its message must contain."""
+    return _write_bad_recordings
+
+
+def _write_bad_recordings(folder: Path) -> dict[str, str]:
+    waveform = music(30000)
+    messages = {}
+
+    def add(name: str, content: bytes, message: str) -> None:
+        (folder / name).write_bytes(content)
+        messages[name] = message
+
+    add("text.wav", b"Dear diary, this is not a sound.\n" * 20, "cannot be read as sound")
+    add("empty.wav", b"", "the file is empty")
+    for name, wrong in (("nan.wav", np.nan), ("inf.wav", -np.inf)):
+        damaged = waveform.copy()
+        damaged[20000] = wrong
+        soundfile.write(folder / name, damaged, 22050, "FLOAT")
+        messages[name] = "not numbers"
+    soundfile.write(folder / "no_samples.wav", waveform[:0], 22050)
+    messages["no_samples.wav"] = "no samples"
+    for suffix in ("wav", "flac", "ogg", "mp3", "aiff", "w64", "caf", "au"):
+        whole = folder / f"whole.{suffix}"
+        soundfile.write(whole, waveform, 22050)
+        content = whole.read_bytes()
+        whole.unlink()
+        # A CAF file cut in the middle is no longer recognised at all.
+        for part in (0.9,) if suffix == "caf" else (0.6, 0.9):
+            add(f"truncated_{part}.{suffix}", content[: int(part * len(content))], "truncated")
+        if suffix == "flac":
+            add("claims_2_to_36.flac", with_flac_length(content, 2**36 - 1), "truncated: 30000 of 68719476735 samples")
+    return messages

@@ -1,0 +1,146 @@
+"""Train a GAN on spectrogram images. `python train.py` trains, `python train.py --help` explains."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from gan.data.datamodule import ImageData
+from gan.data.demo import make_demo
+from gan.errors import InputError
+from gan.files import atomic_write
+from gan.listen.callbacks import Listen
+from gan.model.gan import GAN
+from gan.run import AtomicCheckpointIO, Run, load_checkpoint, new_run, newest_run
+
+DEFAULT_CONFIG = Path(__file__).parent / "configs" / "default.yaml"
+OWN_IMAGES = Path("data/spectrograms")
+DEMO = Path("data/demo")
+
+
+class TrainingCLI(LightningCLI):
+    """Lightning's command line with a run folder that is never written into twice, and --resume."""
+
+    def __init__(self, resumed: Run | None, **kwargs: Any) -> None:
+        self.resumed = resumed
+        super().__init__(**kwargs)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--resume", nargs="?", const="", metavar="RUN", help="Go on with a run's folder; with the newest if none."
+        )
+        parser.add_lightning_class_args(Listen, "listen")
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.link_arguments("seed_everything", "data.seed")
+        parser.link_arguments("seed_everything", "model.seed")
+        for network in ("generator", "discriminator"):
+            target = f"model.{network}.init_args.image_size"
+            parser.link_arguments("data.image_size", target, apply_on="instantiate")
+        own = OWN_IMAGES.is_dir() and any(OWN_IMAGES.rglob("*.png"))
+        parser.set_defaults({"data.images": OWN_IMAGES if own else DEMO / "images"})
+
+    def before_instantiate_classes(self) -> None:
+        if self.config.data.images == DEMO / "images":
+            if not self.config.data.images.exists():
+                print(f"no images in {OWN_IMAGES}: making the demo set in {DEMO} and training on that")
+            make_demo(DEMO)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        root = Path(self.config.trainer.default_root_dir)
+        self.run = self.resumed or new_run(root)
+        # What a killed run logged after its last checkpoint is logged again: its curves must not overlap.
+        purge_step = None
+        if self.resumed:
+            purge_step = load_checkpoint(self.resumed.newest_checkpoint())["batches_seen"] + 1
+        logger = TensorBoardLogger(
+            self.run.folder.parent, "", self.run.folder.name, default_hp_metric=False, purge_step=purge_step
+        )
+        # A progress bar in a log file is thousands of lines.
+        bar = sys.stdout.isatty()
+        trainer = super().instantiate_trainer(
+            logger=logger, plugins=[AtomicCheckpointIO()], enable_progress_bar=bar, **kwargs
+        )
+        trainer.callbacks[:0] = [RunFolder(self.parser, self.config, self.run), *([] if bar else [EpochLines()])]
+        return trainer
+
+    def train(self) -> None:
+        checkpoint = self.resumed.newest_checkpoint() if self.resumed else None
+        self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
+
+
+class RunFolder(Callback):
+    """Writes the run's config.yaml once everything has been found to fit, and says where the run and its sounds are."""
+
+    def __init__(self, parser: LightningArgumentParser, config: Any, run: Run) -> None:
+        self.parser = parser
+        self.config = config
+        self.run = run
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        config = self.config.clone()
+        config.pop("resume")
+        with atomic_write(self.run.config) as part:
+            part.write_text(self.parser.dump(config), encoding="utf-8")
+        print(f"run: {self.run.folder}")
+        print(f"listen: tensorboard --logdir {self.run.folder.parent} --samples_per_plugin audio=1000,images=1000")
+
+
+class EpochLines(Callback):
+    """A line an epoch, for where no progress bar can be drawn."""
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.start = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        values = ", ".join(f"{name} {float(value):.3f}" for name, value in trainer.progress_bar_metrics.items())
+        seconds = time.monotonic() - self.start
+        print(f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}: {seconds:.1f} s, {values}", flush=True)
+
+
+def find_resumed(arguments: list[str]) -> Run | None:
+    """The run that --resume means: the named one, or the newest below --trainer.default_root_dir.
+
+    Read before the real parser is made, because the run's config.yaml replaces default.yaml in it.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--resume", nargs="?", const="")
+    parser.add_argument("--trainer.default_root_dir", dest="root", default="runs")
+    given, _ = parser.parse_known_args(arguments)
+    if given.resume is None:
+        return None
+    run = Run(Path(given.resume)) if given.resume else newest_run(Path(given.root))
+    run.newest_checkpoint()
+    return run
+
+
+def main() -> int:
+    """Train; returns the exit code."""
+    try:
+        resumed = find_resumed(sys.argv[1:])
+        config = resumed.config if resumed else DEFAULT_CONFIG
+        cli = TrainingCLI(
+            resumed,
+            model_class=GAN,
+            datamodule_class=ImageData,
+            run=False,
+            auto_configure_optimizers=False,
+            save_config_callback=None,
+            parser_kwargs={"default_config_files": [str(config)]},
+        )
+        cli.train()
+    except InputError as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
