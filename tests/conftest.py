@@ -6,7 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from numpy.typing import NDArray
+
+from gan.sound.codec import ImageHeader, Origin, encode_image
+from gan.sound.spectrogram import SpectrogramSettings, magnitude_from_waveform
 
 Waveform = NDArray[np.float32]
 
@@ -64,9 +68,27 @@ def _write_bad_recordings(folder: Path) -> dict[str, str]:
         soundfile.write(whole, waveform, 22050)
         content = whole.read_bytes()
         whole.unlink()
-        # A CAF file cut in the middle is no longer recognised at all.
-        for part in (0.9,) if suffix == "caf" else (0.6, 0.9):
-            add(f"truncated_{part}.{suffix}", content[: int(part * len(content))], "truncated")
+        # A CAF file that lacks more is not recognised at all.
+        for part in (0.99,) if suffix == "caf" else (0.6, 0.9):
+            add(f"cut_{part}.{suffix}", content[: int(part * len(content))], "truncated")
         if suffix == "flac":
             add("claims_2_to_36.flac", with_flac_length(content, 2**36 - 1), "truncated: 30000 of 68719476735 samples")
     return messages
+
+
+SMALL = SpectrogramSettings(sample_rate=8000, n_fft=128, hop_length=32, win_length=128)
+
+
+@pytest.fixture
+def write_image() -> Callable[..., ImageHeader]:
+    """`write_image(path, n_frames=64, seed=0, level=1.0, recording=None)`: an image of 65 x n_frames at 8 kHz."""
+    return _write_image
+
+
+def _write_image(
+    path: Path, n_frames: int = 64, seed: int = 0, level: float = 1.0, recording: str | None = None
+) -> ImageHeader:
+    n_samples = (n_frames - 1) * SMALL.hop_length
+    waveform = torch.from_numpy(level * music(n_samples, seed, SMALL.sample_rate))
+    origin = Origin(recording or f"{path.stem}.wav", 0.0, n_samples, last=True)
+    return encode_image(path, magnitude_from_waveform(waveform, SMALL), SMALL, origin)

@@ -64,5 +64,5 @@ def main(arguments: Sequence[str]) -> int:
     """Parse the command line of `gan encode` and run it."""
     parser = ArgumentParser(prog="gan encode", description=(encode.__doc__ or "").split("Args:")[0])
     parser.add_function_arguments(encode, as_positional=True)
-    given = parser.instantiate_classes(parser.parse_args(list(arguments)))
+    given = parser.parse_args(list(arguments))
     return encode(**given.as_dict())

@@ -10,6 +10,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from gan.model.losses import AdversarialLoss
+from gan.model.penalties import Penalty
 from gan.seed import derive_seed
 
 
@@ -23,6 +24,7 @@ class GAN(LightningModule):
         generator: Latents (batch, generator.latent_dim) to images (batch, 1, n_freqs, n_frames) in [-1, 1].
         discriminator: Images to logits (batch,).
         loss: What the two minimise.
+        penalty: What is added to the discriminator's loss to keep it smooth.
         generator_lr: Learning rate of the generator's Adam.
         discriminator_lr: Learning rate of the discriminator's Adam.
         betas: Adam's decay rates, of both.
@@ -40,6 +42,7 @@ class GAN(LightningModule):
         generator: nn.Module,
         discriminator: nn.Module,
         loss: AdversarialLoss,
+        penalty: Penalty | None = None,
         generator_lr: float = 2e-4,
         discriminator_lr: float = 2e-4,
         betas: tuple[float, float] = (0.5, 0.999),
@@ -54,6 +57,7 @@ class GAN(LightningModule):
         self.ema = AveragedModel(self.generator, multi_avg_fn=self._move_average, use_buffers=True)
         self.ema.requires_grad_(False)
         self.loss = loss
+        self.penalty = penalty
         self.generator_lr = generator_lr
         self.discriminator_lr = discriminator_lr
         self.betas = betas
@@ -91,6 +95,8 @@ class GAN(LightningModule):
         loss_d = self.loss.discriminator(real_logits, fake_logits)
         optimizer_d.zero_grad()
         self.manual_backward(loss_d)
+        if self.penalty is not None and self.batches_seen % self.penalty.every == 0:
+            self.manual_backward(self.penalty(self.discriminator, real, fake.detach()))
         optimizer_d.step()
 
         # The discriminator's weights need no gradient now: a third of its backward pass.

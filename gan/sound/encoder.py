@@ -1,5 +1,6 @@
 """Recordings to image files: a whole folder tree, in parallel, restartable."""
 
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -90,6 +91,8 @@ def encode_recordings(
         InputError: If there are no recordings, the windows make no sense or the images cannot be written.
     """
     step_seconds = window_seconds if step_seconds is None else step_seconds
+    if not (math.isfinite(window_seconds) and math.isfinite(step_seconds)):
+        raise InputError(f"windows of {window_seconds} s every {step_seconds} s; both must be finite")
     window_samples = round(window_seconds * settings.sample_rate)
     step_samples = round(step_seconds * settings.sample_rate)
     if min(window_samples, step_samples) < settings.hop_length:
@@ -157,6 +160,7 @@ def _encode_recording(
                 report.n_written += 1
             index += 1
     except _WriteError:
+        stop.set()
         raise
     except InputError as error:
         # Half of a recording is not what was asked for, and its last window would be in the wrong place.

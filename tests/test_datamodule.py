@@ -1,0 +1,206 @@
+"""Crops are what the codec says they are; order and split follow from the seed alone."""
+
+import numpy as np
+import pytest
+import torch
+
+from gan.data.datamodule import Crop, CropSampler, ImageData
+from gan.errors import InputError
+from gan.sound.codec import decode_image
+from gan.sound.spectrogram import ImageScale, db_from_magnitude, image_from_db
+
+
+@pytest.fixture
+def images(tmp_path, write_image):
+    """Twenty recordings of two labels, 30 to 207 frames, levels over 20 dB."""
+    for index in range(20):
+        kind = "drum" if index % 2 else "bell"
+        write_image(tmp_path / kind / f"{index:02d}.png", 30 + 9 * index, seed=index, level=10 ** (-index / 20))
+    return tmp_path
+
+
+def data(images, **options) -> ImageData:
+    module = ImageData(images, **{"n_frames": 64, "batch_size": 4} | options)
+    module.setup()
+    return module
+
+
+def image_by_codec(images, file: str, scale: ImageScale) -> torch.Tensor:
+    magnitude, _ = decode_image(images / file)
+    return image_from_db(db_from_magnitude(magnitude, amin=1e-20, top_db=None), scale)
+
+
+def test_crops_are_the_images_of_the_codec(images):
+    module = data(images)
+    crops = [Crop(5, 0), Crop(9, 17), Crop(19, 100)]
+    batch = module.crops().__getitems__(crops)
+    assert batch.images.shape == (3, 1, 64, 64)
+    assert batch.labels is None
+    for crop, image in zip(crops, batch.images, strict=True):
+        expected = image_by_codec(images, module.store.images[crop.image].file, module.scale)
+        torch.testing.assert_close(image[0], expected[:, crop.start : crop.start + 64], atol=1e-5, rtol=0)
+
+
+def test_scale_is_the_loudest_image_or_as_asked(images):
+    levels = [image.level_db for image in data(images).store.images]
+    assert data(images).scale == ImageScale(max(levels), 80.0)
+    assert data(images, top_db=3.0, range_db=60.0).scale == ImageScale(3.0, 60.0)
+    loudest = [float(data(images).crops()[Crop(index, 0)].images.max()) for index in range(20)]
+    assert max(loudest) == pytest.approx(1.0)
+    assert min(loudest) < 0.6
+
+
+def test_equal_levels_make_every_image_white_somewhere(images):
+    module = data(images, equal_levels=True, n_frames=16)
+    for index, image in enumerate(module.store.images):
+        whole = torch.cat([module.crops()[Crop(index, start)].images for start in range(0, image.n_frames - 15, 1)])
+        assert float(whole.max()) == pytest.approx(1.0, abs=1e-5)
+    levels = sorted(image.level_db for image in module.store.images)
+    assert module.scale.top_db == pytest.approx((levels[9] + levels[10]) / 2)
+
+
+def test_short_image_is_followed_by_silence(images):
+    module = data(images)
+    narrow = next(index for index, image in enumerate(module.store.images) if image.n_frames == 30)
+    image = module.crops()[Crop(narrow, 0)].images[0, 0]
+    assert (image[:, 30:] == -1).all()
+    assert (image[:, :30] > -1).any()
+
+
+def test_silent_image_is_black(tmp_path, write_image):
+    write_image(tmp_path / "a.png", level=0.0)
+    write_image(tmp_path / "b.png")
+    module = data(tmp_path)
+    assert (module.crops()[Crop(0, 0)].images == -1).all()
+    assert float(module.crops()[Crop(1, 0)].images.max()) == pytest.approx(1.0)
+
+
+def test_all_silent_is_refused(tmp_path, write_image):
+    write_image(tmp_path / "a.png", level=0.0)
+    with pytest.raises(InputError, match="all images are silent"):
+        _ = data(tmp_path).scale
+
+
+def test_split_is_by_recording_and_stable(tmp_path, write_image):
+    for recording in range(8):
+        for window in range(3):
+            write_image(tmp_path / f"{recording}.{window}.png", seed=recording, recording=f"{recording}.wav")
+    module = data(tmp_path, validation_fraction=0.25)
+    names = [[module.store.images[i].recording for i in part] for part in (module.train_images, module.validation_images)]
+    assert len(names[0]) == 18
+    assert len(names[1]) == 6
+    assert not set(names[0]) & set(names[1])
+    assert data(tmp_path, validation_fraction=0.25).validation_images == module.validation_images
+    assert data(tmp_path, validation_fraction=0.25, seed=3).validation_images != module.validation_images
+    write_image(tmp_path / "new.0.png", recording="new.wav")
+    grown = data(tmp_path, validation_fraction=0.25)
+    kept = {grown.store.images[i].recording for i in grown.validation_images} & set(names[1])
+    assert kept, "a new recording must not reshuffle the split"
+
+
+def test_one_recording_has_no_validation(tmp_path, write_image):
+    write_image(tmp_path / "only.png", n_frames=300)
+    module = data(tmp_path)
+    assert module.validation_images == []
+    assert module.val_dataloader() == []
+
+
+def test_labels_from_folder_and_pattern(images):
+    module = data(images, labels="folder")
+    assert module.class_names == ["bell", "drum"]
+    batch = module.crops().__getitems__([Crop(index, 0) for index in range(20)])
+    assert batch.labels.tolist() == [0] * 10 + [1] * 10
+    module = data(images, labels=r"/([0-9])[0-9]\.png")
+    assert module.class_names == ["0", "1"]
+    with pytest.raises(InputError, match="no label in its path"):
+        _ = data(images, labels="(x)").class_names
+    with pytest.raises(InputError, match="must have one group"):
+        _ = data(images, labels="x").class_names
+    with pytest.raises(InputError, match="no regular expression"):
+        _ = data(images, labels="(").class_names
+
+
+def crops_of(module: ImageData, batches_seen: int, **options) -> list[list[Crop]]:
+    sampler = CropSampler(
+        module.store, module.train_images, 64, 4, seed=0, batches_seen=lambda: batches_seen, **options
+    )
+    return list(sampler)
+
+
+def test_crops_follow_from_batches_seen_alone(images):
+    module = data(images)
+    first = crops_of(module, 0)
+    assert crops_of(module, 0) == first
+    assert crops_of(module, 3) == first[3:]
+    second = crops_of(module, len(first))
+    assert len(second) == len(first)
+    assert second != first
+
+
+def test_an_epoch_crops_each_image_as_often_as_it_is_wide(images):
+    module = data(images, validation_fraction=0.0)
+    counts = np.bincount([crop.image for batch in crops_of(module, 0) for crop in batch], minlength=20)
+    widths = np.array([image.n_frames for image in module.store.images])
+    expected = np.maximum(1, widths // 64)
+    assert (counts <= expected).all()
+    assert counts.sum() == expected.sum() // 4 * 4
+
+
+def test_crop_starts_cover_the_image_evenly(tmp_path, write_image):
+    write_image(tmp_path / "only.png", n_frames=64 + 99)
+    module = data(tmp_path, batch_size=2)
+    starts = [
+        crop.start
+        for epoch in range(600)
+        for batch in CropSampler(module.store, [0], 64, 2, 0, lambda epoch=epoch: epoch)
+        for crop in batch
+    ]
+    assert min(starts) == 0
+    assert max(starts) == 99
+    assert np.mean(starts) == pytest.approx(49.5, abs=3)
+
+
+def test_ranks_share_an_epoch(images):
+    module = data(images)
+    alone = CropSampler(module.store, module.train_images, 64, 8, 0, lambda: 0)
+    ranks = [crops_of(module, 0, rank=rank, n_ranks=2) for rank in range(2)]
+    for batch, parts in zip(alone, zip(*ranks, strict=True), strict=True):
+        assert parts[0] + parts[1] == batch
+
+
+def test_workers_change_nothing(images):
+    batches = [list(data(images, num_workers=n).train_dataloader()) for n in (0, 2)]
+    assert len(batches[0]) == len(batches[1]) > 3
+    for alone, worker in zip(*batches, strict=True):
+        torch.testing.assert_close(alone.images, worker.images, rtol=0, atol=0)
+
+
+def test_impossible_sizes_are_refused(images):
+    with pytest.raises(InputError, match="longer than every image .* at most 201"):
+        data(images, n_frames=256)
+    with pytest.raises(InputError, match=r"batch_size is 100, more than the \d+ crops of an epoch"):
+        data(images, batch_size=100).train_dataloader()
+    with pytest.raises(InputError, match=r"data.n_frames is 0"):
+        ImageData(images, n_frames=0)
+    with pytest.raises(InputError, match=r"validation_fraction"):
+        ImageData(images, validation_fraction=1.0)
+
+
+def test_size_is_known_without_building_the_store(images):
+    assert ImageData(images, n_frames=32).image_size == (64, 32)
+    assert not (images / ".store").exists()
+
+
+def test_state_restores_the_scale_and_refuses_other_images(images, tmp_path_factory, write_image, capsys):
+    state = data(images).state_dict()
+    module = data(images, top_db=-12.0)
+    module.load_state_dict(state)
+    assert module.scale == ImageScale(**state["scale"])
+    with pytest.raises(InputError, match=r"image_size \[64, 64\]"):
+        data(images, n_frames=32).load_state_dict(state)
+    with pytest.raises(InputError, match="class_names"):
+        data(images, labels="folder").load_state_dict(state)
+    assert capsys.readouterr().out == ""
+    write_image(images / "bell" / "new.png", 70)
+    data(images).load_state_dict(state)
+    assert "have changed" in capsys.readouterr().out

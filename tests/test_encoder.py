@@ -1,0 +1,335 @@
+"""`gan encode`: folder trees of recordings to images, whatever happens in between."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import music
+from PIL import Image
+
+from gan.commands.main import main
+from gan.sound.codec import decode_image, read_header
+from gan.sound.spectrogram import SpectrogramSettings
+
+RATE = 8000
+SMALL = ["--sample_rate", str(RATE), "--n_fft", "256", "--window_seconds", "1"]
+
+
+def write(path: Path, seconds: float, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, music(round(seconds * RATE), seed, RATE), RATE)
+    return path
+
+
+def encode(recordings: Path, images: Path, *options: str) -> int:
+    return main(["encode", str(recordings), str(images), *SMALL, *options])
+
+
+def names(folder: Path) -> list[str]:
+    """All files of a folder tree, hidden ones too."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def times(folder: Path) -> dict[str, int]:
+    return {name: (folder / name).stat().st_mtime_ns for name in names(folder)}
+
+
+def changed(folder: Path, before: dict[str, int]) -> set[str]:
+    return {name for name, modified in times(folder).items() if before.get(name) != modified}
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Path:
+    """One recording of 5 windows, the last of which overlaps."""
+    write(tmp_path / "recordings" / "five.wav", 4.5)
+    return tmp_path / "recordings"
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    return tmp_path / "images"
+
+
+def test_a_folder_tree(tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recordings = tmp_path / "recordings"
+    write(recordings / "a" / "deep" / "Übung.flac", 2.5)
+    write(recordings / "a" / "short.wav", 0.4)
+    write(recordings / "b.OGG", 1)
+    for other in ("notes.txt", "a/cover.jpg", ".hidden.wav", "a/b.wav.asd"):
+        (recordings / other).write_bytes(b"not a sound")
+    assert encode(recordings, images) == 0
+    assert names(images) == [
+        "a/deep/Übung.flac.0000.png",
+        "a/deep/Übung.flac.0001.png",
+        "a/deep/Übung.flac.0002.png",
+        "a/short.wav.0000.png",
+        "b.OGG.0000.png",
+    ]
+    output = capsys.readouterr()
+    assert output.out == f"3 recordings are 5 images in {images}\n"
+    assert output.err == ""
+    seen = []
+    for name in names(images):
+        header = read_header(images / name)
+        origin = header.origin
+        assert origin is not None
+        recording = (images / name).parent / origin.recording
+        assert recording.resolve() == recordings / name.rsplit(".", 2)[0]
+        seen.append((origin.start_second, origin.n_samples, origin.last))
+        assert header.settings == SpectrogramSettings(RATE, 256, 64, 256)
+    assert seen == [(0, RATE, False), (1, RATE, False), (1.5, RATE, True), (0, 3200, True), (0, RATE, True)]
+
+
+def test_images_hold_the_sound(recordings: Path, images: Path) -> None:
+    assert encode(recordings, images, "--step_seconds", "0.75") == 0
+    waveform, _ = soundfile.read(recordings / "five.wav", dtype="float32")
+    window = np.hanning(257)[:-1]
+    for name in names(images):
+        magnitude, header = decode_image(images / name)
+        assert header.origin is not None
+        piece = waveform[round(header.origin.start_second * RATE) :][:RATE]
+        padded = np.pad(piece, 128)
+        frames = np.stack([padded[start : start + 256] * window for start in range(0, RATE + 1, 64)], axis=1)
+        expected = np.abs(np.fft.rfft(frames, axis=0))
+        assert header.level_db == pytest.approx(20 * np.log10(expected.max()), abs=1e-4)
+        loud = expected > 1e-4 * expected.max()
+        ratio_db = 20 * np.log10(magnitude.numpy()[loud] / expected[loud])
+        assert np.abs(ratio_db).max() < 0.01  # half of a step of 120 dB / 65535, and float32
+
+
+def test_a_single_recording(recordings: Path, images: Path) -> None:
+    assert encode(recordings / "five.wav", images) == 0
+    assert names(images) == [f"five.wav.000{index}.png" for index in range(5)]
+
+
+def test_bad_recordings_are_skipped_and_counted(
+    recordings: Path,
+    images: Path,
+    write_bad_recordings: Callable[[Path], dict[str, str]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    messages = write_bad_recordings(recordings)
+    assert encode(recordings, images) == 1
+    output = capsys.readouterr()
+    assert output.out == f"1 recordings are 5 images in {images}\n"
+    lines = output.err.splitlines()
+    assert lines.pop() == f"{len(messages)} recordings were skipped"
+    assert len(lines) == len(messages)
+    for line, name in zip(lines, sorted(messages), strict=True):
+        assert line.startswith(f"skipped {recordings / name}: ")
+        assert messages[name] in line.partition(": ")[2]
+    assert names(images) == [f"five.wav.000{index}.png" for index in range(5)]
+
+
+def test_the_second_run_keeps_everything(recordings: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(recordings / "short.wav", 0.4)
+    write(recordings / "even.wav", 3)
+    assert encode(recordings, images) == 0
+    before = times(images)
+    assert len(before) == 9
+    capsys.readouterr()
+    assert encode(recordings, images) == 0
+    assert times(images) == before
+    assert capsys.readouterr().out == f"3 recordings are 9 images in {images} (9 were there already)\n"
+
+
+@pytest.mark.parametrize("index", range(5))
+def test_only_what_is_missing_is_written(
+    recordings: Path, images: Path, index: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encode(recordings, images)
+    before = times(images)
+    missing = f"five.wav.000{index}.png"
+    (images / missing).unlink()
+    capsys.readouterr()
+    assert encode(recordings, images) == 0
+    assert changed(images, before) == {missing}
+    assert "5 images in" in capsys.readouterr().out
+    assert len(names(images)) == 5
+
+
+def test_a_damaged_image_is_written_again(recordings: Path, images: Path) -> None:
+    encode(recordings, images)
+    before = times(images)
+    for index, content in ((1, b""), (3, b"no image")):
+        (images / f"five.wav.000{index}.png").write_bytes(content)
+    assert encode(recordings, images) == 0
+    assert changed(images, before) == {"five.wav.0001.png", "five.wav.0003.png"}
+    for name in names(images):
+        decode_image(images / name)
+
+
+def test_a_newer_recording_is_encoded_again(recordings: Path, images: Path) -> None:
+    write(recordings / "other.wav", 1)
+    encode(recordings, images)
+    before = times(images)
+    write(recordings / "five.wav", 4.5, seed=1)
+    later = time.time_ns() + 10**9
+    os.utime(recordings / "five.wav", ns=(later, later))
+    assert encode(recordings, images) == 0
+    assert changed(images, before) == {f"five.wav.000{index}.png" for index in range(5)}
+
+
+@pytest.mark.parametrize(
+    ("options", "n_images"),
+    [
+        (["--hop_length", "32"], 5),
+        (["--window", "hamming"], 5),
+        (["--floor_db", "-90"], 5),
+        (["--bits", "8"], 5),
+        (["--sample_rate", "4000"], 5),
+        (["--window_seconds", "0.9"], 5),
+        (["--window_seconds", "2"], 3),
+        (["--window_seconds", "30"], 1),
+        (["--step_seconds", "0.5"], 8),
+        (["--step_seconds", "2"], 3),
+    ],
+)
+def test_other_settings_encode_again(recordings: Path, images: Path, options: list[str], n_images: int) -> None:
+    encode(recordings, images)
+    before = times(images)
+    assert encode(recordings, images, *options) == 0
+    assert names(images) == [f"five.wav.000{index}.png" for index in range(n_images)]
+    last = read_header(images / f"five.wav.000{n_images - 1}.png").origin
+    assert last is not None
+    assert last.last
+    # A first window of the same length at the same place is the same image.
+    assert changed(images, before) >= {f"five.wav.000{index}.png" for index in range(1, n_images)}
+    after = times(images)
+    assert encode(recordings, images, *options) == 0
+    assert times(images) == after
+
+
+def test_a_recording_of_the_same_name_elsewhere_is_not_taken_for_this_one(tmp_path: Path, images: Path) -> None:
+    for seed, folder in enumerate(("first", "second")):
+        write(tmp_path / folder / "sound.wav", 1, seed)
+        os.utime(tmp_path / folder / "sound.wav", (0, 0))
+        assert encode(tmp_path / folder, images) == 0
+    origin = read_header(images / "sound.wav.0000.png").origin
+    assert origin is not None
+    assert origin.recording == "../second/sound.wav"
+
+
+def test_a_recording_that_became_damaged_leaves_no_half_of_it(recordings: Path, images: Path) -> None:
+    path = write(recordings / "five.flac", 30)
+    encode(recordings / "five.flac", images)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(0.95 * len(content))])
+    later = time.time_ns() + 10**9
+    os.utime(path, ns=(later, later))
+    assert encode(recordings / "five.flac", images) == 1
+    assert names(images) == []
+
+
+def test_what_a_killed_run_left_is_removed(recordings: Path, images: Path) -> None:
+    images.mkdir()
+    (images / ".five.wav.0000.png.abc.part").write_bytes(b"half")
+    assert encode(recordings, images) == 0
+    assert names(images) == [f"five.wav.000{index}.png" for index in range(5)]
+
+
+@pytest.mark.parametrize("options", [["--n_jobs", "1"], ["--n_jobs", "2"]])
+def test_a_full_disk_stops_with_a_message(
+    recordings: Path,
+    images: Path,
+    options: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for index in range(20):
+        write(recordings / f"{index:02d}.wav", 1, index)
+    save = Image.Image.save
+    n_saved = 0
+
+    def fill(self: Image.Image, part: Path, *args: object, **others: object) -> None:
+        nonlocal n_saved
+        n_saved += 1
+        if n_saved > 7:
+            part.write_bytes(b"half of")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(self, part, *args, **others)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Image.Image, "save", fill)
+        assert encode(recordings, images, *options) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"gan encode: {images}")
+    assert "cannot be written (No space left on device); what is complete is kept" in error
+    assert error.count("\n") == 1
+    assert n_saved < 11  # it stopped, and did not try the other recordings
+    before = times(images)
+    assert len(before) == 7
+    assert encode(recordings, images, *options) == 0
+    assert set(before) <= set(names(images))
+    assert {name: times(images)[name] for name in before} == before
+    assert len(names(images)) == 25
+
+
+def test_a_file_where_the_images_should_go(recordings: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images.write_text("a file")
+    assert encode(recordings, images) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--hop_length", "200"], "hop_length 200 is too long"),
+        (["--window_seconds", "0.001"], "shorter than one frame"),
+        (["--window_seconds", ".nan"], "both must be finite"),
+        (["--step_seconds", ".inf"], "both must be finite"),
+        (["--floor_db", "20"], "floor_db is 20"),
+    ],
+)
+def test_settings_that_contradict_each_other(
+    recordings: Path, images: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert encode(recordings, images, *options) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not images.exists()
+
+
+def test_nothing_to_encode(tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").write_text("none")
+    for folder, message in (("gone", "no such file or folder"), ("empty", "no sound files in it; looked for .aif")):
+        assert encode(tmp_path / folder, images) == 2
+        output = capsys.readouterr()
+        assert output.err.startswith(f"gan encode: {tmp_path / folder}: {message}")
+        assert output.err.count("\n") == 1
+        assert output.out == ""
+
+
+def test_killed_and_started_again(tmp_path: Path, images: Path) -> None:
+    recordings = tmp_path / "recordings"
+    recordings.mkdir()
+    for index in range(200):
+        write(recordings / f"{index:03d}.wav", 1.5 + index % 3, index)
+    expected = sorted(f"{index:03d}.wav.000{part}.png" for index in range(200) for part in range(2 + index % 3))
+    command = [sys.executable, "-m", "gan", "encode", str(recordings), str(images), *SMALL]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and len(list(images.glob("*.png"))) < 100:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    before = {path.name: path.stat().st_mtime_ns for path in images.glob("*.png")}
+    assert 100 <= len(before) < len(expected)
+    for name in before:
+        decode_image(images / name)  # whole, if it is there
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert f"200 recordings are {len(expected)} images in {images} ({len(before)} were there already)" in finished.stdout
+    assert names(images) == expected
+    assert not changed(images, {**times(images), **before})
+    for name in expected:
+        decode_image(images / name)

@@ -1,0 +1,180 @@
+"""Griffin-Lim against its theorem and against librosa's."""
+
+from collections.abc import Callable
+
+import librosa
+import numpy as np
+import pytest
+import torch
+
+from gan.errors import InputError
+from gan.sound.phase.convergence import spectral_convergence_db
+from gan.sound.phase.griffin_lim import GriffinLim
+from gan.sound.spectrogram import SpectrogramSettings, magnitude_from_waveform
+
+GRID = SpectrogramSettings(n_fft=512, hop_length=128, win_length=512)
+GRIDS = [
+    GRID,
+    SpectrogramSettings(n_fft=512, hop_length=256, win_length=512),
+    SpectrogramSettings(n_fft=512, hop_length=100, win_length=400, window="hamming"),
+    SpectrogramSettings(n_fft=511, hop_length=120, win_length=511),
+]
+
+Sound = Callable[..., np.ndarray]
+
+
+def convergence_db(waveform: np.ndarray, magnitude: torch.Tensor, settings: SpectrogramSettings) -> float:
+    """Spectral convergence by librosa alone."""
+    reached = np.abs(
+        librosa.stft(
+            waveform,
+            n_fft=settings.n_fft,
+            hop_length=settings.hop_length,
+            win_length=settings.win_length,
+            window=settings.window,
+        )
+    )
+    wanted = magnitude.numpy()[:, : reached.shape[1]]
+    return float(20 * np.log10(np.linalg.norm(reached - wanted) / np.linalg.norm(wanted)))
+
+
+@pytest.mark.parametrize("settings", GRIDS, ids=lambda grid: f"{grid.n_fft}/{grid.hop_length}")
+@pytest.mark.parametrize("n_samples", [12800, 12801, 11111])
+def test_without_momentum_no_iteration_makes_it_worse(
+    sound: Sound, settings: SpectrogramSettings, n_samples: int
+) -> None:
+    magnitude = magnitude_from_waveform(torch.from_numpy(sound(n_samples)), settings)
+    levels = [
+        float(spectral_convergence_db(GriffinLim(settings, n_iter, momentum=0)(magnitude, n_samples), magnitude, settings))
+        for n_iter in range(13)
+    ]
+    assert (np.diff(levels) < 0).all()
+    assert levels[12] < levels[0] - 5
+
+
+@pytest.mark.parametrize("settings", GRIDS, ids=lambda grid: f"{grid.n_fft}/{grid.hop_length}")
+def test_it_is_as_good_as_librosas(sound: Sound, settings: SpectrogramSettings) -> None:
+    n_samples = 16000
+    ours, theirs = [], []
+    for seed in range(6):
+        magnitude = magnitude_from_waveform(torch.from_numpy(sound(n_samples, seed)), settings)
+        waveform = GriffinLim(settings, seed=seed)(magnitude, n_samples).numpy()
+        other = librosa.griffinlim(
+            magnitude.numpy(),
+            n_iter=32,
+            momentum=0.99,
+            n_fft=settings.n_fft,
+            hop_length=settings.hop_length,
+            win_length=settings.win_length,
+            window=settings.window,
+            length=n_samples,
+            random_state=seed,
+        )
+        ours.append(convergence_db(waveform, magnitude, settings))
+        theirs.append(convergence_db(other, magnitude, settings))
+    assert np.mean(ours) < np.mean(theirs) + 0.3
+    assert np.mean(ours) < -15
+
+
+def test_convergence_is_librosas(sound: Sound) -> None:
+    magnitude = magnitude_from_waveform(torch.from_numpy(sound(9000)), GRID)
+    waveform = sound(9000, 1)
+    ours = spectral_convergence_db(torch.from_numpy(waveform), magnitude, GRID)
+    assert float(ours) == pytest.approx(convergence_db(waveform, magnitude, GRID), abs=1e-4)
+    # Twice the amplitude: the error is as large as what was wanted, 0 dB.
+    doubled = spectral_convergence_db(2 * torch.from_numpy(sound(9000)), magnitude, GRID)
+    assert float(doubled) == pytest.approx(0.0, abs=1e-4)
+
+
+def test_more_iterations_and_momentum_help(sound: Sound) -> None:
+    magnitude = magnitude_from_waveform(torch.from_numpy(sound(22050)), GRID)
+
+    def level(n_iter: int, momentum: float) -> float:
+        waveform = GriffinLim(GRID, n_iter, momentum)(magnitude, 22050)
+        return float(spectral_convergence_db(waveform, magnitude, GRID))
+
+    assert level(32, 0.99) < level(32, 0) - 1
+    assert level(100, 0.99) < level(32, 0.99) - 1
+
+
+def test_a_batch_of_one_is_the_one(sound: Sound) -> None:
+    magnitude = magnitude_from_waveform(torch.from_numpy(sound(10000)), GRID)
+    reconstruct = GriffinLim(GRID, 8)
+    one = reconstruct(magnitude, 10000)
+    torch.testing.assert_close(reconstruct(magnitude[None, None], 10000), one[None, None], atol=1e-6, rtol=0)
+
+
+def test_a_batch_is_as_good_as_one_by_one(sound: Sound) -> None:
+    waveforms = torch.from_numpy(np.stack([[sound(10000, 2 * row + column) for column in range(2)] for row in range(3)]))
+    magnitude = magnitude_from_waveform(waveforms, GRID)
+    batch = GriffinLim(GRID)(magnitude, 10000)
+    assert batch.shape == (3, 2, 10000)
+    together = spectral_convergence_db(batch, magnitude, GRID)
+    assert together.shape == (3, 2)
+    for row in range(3):
+        for column in range(2):
+            single = GriffinLim(GRID)(magnitude[row, column], 10000)
+            alone = spectral_convergence_db(single, magnitude[row, column], GRID)
+            # Each starts from its own random phase.
+            assert abs(float(together[row, column] - alone)) < 2
+            # And each is the sound of its own magnitude, not of a neighbour's.
+            assert float(together[row, column]) < -15
+
+
+def test_the_level_does_not_matter(sound: Sound) -> None:
+    magnitude = magnitude_from_waveform(torch.from_numpy(sound(10000)), GRID)
+    reconstruct = GriffinLim(GRID, 8)
+    torch.testing.assert_close(
+        reconstruct(1e-4 * magnitude, 10000) * 1e4, reconstruct(magnitude, 10000), atol=1e-4, rtol=0
+    )
+
+
+def test_the_seed_decides(sound: Sound) -> None:
+    magnitude = magnitude_from_waveform(torch.from_numpy(sound(10000)), GRID)
+    torch.manual_seed(1)
+    first = GriffinLim(GRID, 4, seed=3)(magnitude)
+    state = torch.get_rng_state()
+    torch.manual_seed(2)
+    assert torch.equal(first, GriffinLim(GRID, 4, seed=3)(magnitude))
+    assert not torch.allclose(first, GriffinLim(GRID, 4, seed=4)(magnitude), atol=1e-3)
+    torch.manual_seed(1)
+    assert torch.equal(state, torch.get_rng_state())  # nobody else's random numbers were used
+
+
+def test_the_magnitude_is_not_changed(sound: Sound) -> None:
+    magnitude = magnitude_from_waveform(torch.from_numpy(sound(10000)), GRID)
+    before = magnitude.clone()
+    GriffinLim(GRID, 4)(magnitude)
+    assert torch.equal(magnitude, before)
+
+
+@pytest.mark.parametrize("momentum", [0, 0.99])
+def test_silence_is_silence(sound: Sound, momentum: float) -> None:
+    assert torch.equal(GriffinLim(GRID, 4, momentum)(torch.zeros(2, 257, 30), 3800), torch.zeros(2, 3800))
+    # Silence beside sound, in the batch and in time.
+    waveform = torch.from_numpy(sound(10000))
+    waveform[:4000] = 0
+    magnitude = magnitude_from_waveform(torch.stack([waveform, torch.zeros(10000)]), GRID)
+    result = GriffinLim(GRID, 32, momentum)(magnitude, 10000)
+    assert torch.isfinite(result).all()
+    assert not result[1].any()
+    assert float(result[0, :3400].abs().max()) < 1e-3 * float(result[0].abs().max())
+
+
+@pytest.mark.parametrize("settings", GRIDS, ids=lambda grid: f"{grid.n_fft}/{grid.hop_length}")
+@pytest.mark.parametrize("n_samples", [None, 1, 500, 5119, 5120, 5121, 6000])
+def test_the_length_is_exact(sound: Sound, settings: SpectrogramSettings, n_samples: int | None) -> None:
+    magnitude = magnitude_from_waveform(torch.from_numpy(sound(5120)), settings)
+    waveform = GriffinLim(settings, 2)(magnitude, n_samples)
+    assert waveform.dtype == torch.float32
+    assert waveform.shape == (settings.n_samples(magnitude.shape[-1]) if n_samples is None else n_samples,)
+    assert torch.isfinite(waveform).all()
+
+
+def test_wrong_use_is_named() -> None:
+    with pytest.raises(InputError, match="n_iter is -1; it must be 0 or more"):
+        GriffinLim(GRID, n_iter=-1)
+    with pytest.raises(InputError, match=r"momentum is -0.5; it must be 0 or more"):
+        GriffinLim(GRID, momentum=-0.5)
+    with pytest.raises(InputError, match="the magnitude has 256 frequencies; n_fft 512 has 257"):
+        GriffinLim(GRID)(torch.zeros(256, 10))

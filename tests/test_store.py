@@ -1,0 +1,205 @@
+"""The store holds what the image files hold, through kills, changes and damage."""
+
+import errno
+import json
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gan.data.store as store_module
+from gan.data.store import ImageStore, find_images, open_store
+from gan.errors import InputError
+from gan.sound.codec import read_codes
+
+
+@pytest.fixture
+def images(tmp_path, write_image):
+    """Twelve images of different widths in two folders, two of them of one recording."""
+    folder = tmp_path / "images"
+    for index in range(10):
+        write_image(folder / "a" / f"{index}.png", n_frames=40 + index, seed=index, level=0.1 * (index + 1))
+    for index in range(2):
+        write_image(folder / "b" / f"long.{index}.png", n_frames=80, seed=20 + index, recording="../../long.wav")
+    return folder
+
+
+def assert_equals_files(store: ImageStore, images: Path) -> None:
+    assert [image.file for image in store.images] == sorted(p.relative_to(images).as_posix() for p in find_images(images))
+    for index, image in enumerate(store.images):
+        codes, header = read_codes(images / image.file)
+        np.testing.assert_array_equal(store.codes(index, 0, image.n_frames), codes.T)
+        np.testing.assert_array_equal(store.codes(index, 7, 20), codes.T[7:27])
+        assert image.level_db == header.level_db
+        assert image.n_frames == header.n_frames
+
+
+def count_decodes(monkeypatch) -> list[Path]:
+    decoded = []
+
+    def counting(path):
+        decoded.append(path)
+        return read_codes(path)
+
+    monkeypatch.setattr(store_module, "read_codes", counting)
+    return decoded
+
+
+def test_frames_and_index_equal_the_files(images):
+    store = open_store(images, images / ".store")
+    assert_equals_files(store, images)
+    assert store.images[-1].recording == "../long.wav"
+    assert store.images[0].recording == "a/0.wav"
+    assert store.skipped == []
+
+
+def test_a_crop_is_one_contiguous_read(images):
+    crop = open_store(images, images / ".store").codes(3, 5, 16)
+    assert crop.flags.c_contiguous
+    assert crop.base is not None  # a view of the map, nothing is copied
+    with pytest.raises(ValueError, match="read-only"):
+        crop[0, 0] = 1
+
+
+def test_pickled_store_carries_no_frames(images):
+    store = open_store(images, images / ".store")
+    store.codes(0, 0, 1)
+    pickled = pickle.dumps(store)
+    assert len(pickled) < store._path.stat().st_size / 10
+    np.testing.assert_array_equal(pickle.loads(pickled).codes(3, 0, 40), store.codes(3, 0, 40))
+
+
+def test_opening_again_decodes_nothing(images, monkeypatch):
+    first = open_store(images, images / ".store")
+    decoded = count_decodes(monkeypatch)
+    again = open_store(images, images / ".store")
+    assert decoded == []
+    assert again.fingerprint == first.fingerprint
+
+
+def test_only_changed_files_are_decoded_again(images, monkeypatch, write_image):
+    first = open_store(images, images / ".store")
+    decoded = count_decodes(monkeypatch)
+    write_image(images / "a" / "3.png", n_frames=50, seed=99)
+    write_image(images / "a" / "new.png", n_frames=30, seed=98)
+    (images / "a" / "5.png").unlink()
+    store = open_store(images, images / ".store")
+    assert sorted(path.name for path in decoded) == ["3.png", "new.png"]
+    assert_equals_files(store, images)
+    assert store.fingerprint != first.fingerprint
+    assert len(list((images / ".store").glob("*.frames"))) == 1
+
+
+def test_a_training_keeps_its_frames_while_the_store_is_refreshed(images, write_image):
+    before = open_store(images, images / ".store")
+    frames = before.codes(0, 0, 40)
+    copy = frames.copy()
+    write_image(images / "a" / "0.png", n_frames=44, seed=77)
+    open_store(images, images / ".store")
+    np.testing.assert_array_equal(frames, copy)
+
+
+def test_stopped_build_goes_on_where_it_was(images, monkeypatch):
+    monkeypatch.setattr(store_module, "_CHUNK", 4)
+    calls = 0
+
+    def stopped(path):
+        nonlocal calls
+        calls += 1
+        if calls > 6:
+            raise KeyboardInterrupt
+        return read_codes(path)
+
+    monkeypatch.setattr(store_module, "read_codes", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        open_store(images, images / ".store", n_jobs=1)
+    assert not (images / ".store" / "index.json").exists()
+    decoded = count_decodes(monkeypatch)
+    store = open_store(images, images / ".store", n_jobs=1)
+    assert len(decoded) == 8  # the first chunk of 4 was noted down
+    assert_equals_files(store, images)
+    assert sorted(p.suffix for p in (images / ".store").iterdir() if p.name != "lock") == [".frames", ".json"]
+
+
+def test_journal_that_was_cut_off_is_used_up_to_the_cut(images, monkeypatch):
+    monkeypatch.setattr(store_module, "_CHUNK", 4)
+    monkeypatch.setattr(store_module, "_finish", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        open_store(images, images / ".store", n_jobs=1)
+    monkeypatch.undo()
+    journal = images / ".store" / "building.jsonl"
+    journal.write_text(journal.read_text()[:-10])
+    decoded = count_decodes(monkeypatch)
+    assert_equals_files(open_store(images, images / ".store"), images)
+    assert len(decoded) == 1
+
+
+def test_full_disk_is_said_and_the_next_run_finishes(images, monkeypatch):
+    real_pwrite, calls = os.pwrite, 0
+
+    def full(*arguments):
+        nonlocal calls
+        calls += 1
+        if calls == 8:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real_pwrite(*arguments)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(InputError, match=r"No space left on device.*--data.store"):
+        open_store(images, images / ".store", n_jobs=1)
+    assert_equals_files(open_store(images, images / ".store"), images)
+
+
+def test_damaged_store_is_built_anew(images):
+    store = open_store(images, images / ".store")
+    with store._path.open("r+b") as file:
+        file.truncate(100)
+    assert_equals_files(open_store(images, images / ".store"), images)
+    (images / ".store" / "index.json").write_text("{")
+    assert_equals_files(open_store(images, images / ".store"), images)
+
+
+def test_unreadable_images_are_left_out_and_named(images):
+    (images / "a" / "notes.png").write_bytes(b"not a picture")
+    whole = (images / "a" / "4.png").read_bytes()
+    (images / "a" / "4.png").write_bytes(whole[: len(whole) // 2])
+    store = open_store(images, images / ".store")
+    assert [image.file for image in store.images if image.file.startswith("a/")] == [
+        f"a/{index}.png" for index in range(10) if index != 4
+    ]
+    assert len(store.skipped) == 2
+    assert "4.png" in store.skipped[0]
+    assert "notes.png" in store.skipped[1]
+    for index, image in enumerate(store.images):
+        np.testing.assert_array_equal(
+            store.codes(index, 0, image.n_frames), read_codes(images / image.file)[0].T
+        )
+    # Not tried again until the files change.
+    assert open_store(images, images / ".store").skipped == store.skipped
+
+
+def test_mixed_settings_are_refused_with_both_named(images, write_image, monkeypatch):
+    import conftest
+
+    monkeypatch.setattr(conftest, "SMALL", conftest.SpectrogramSettings(8000, 128, 16, 128))
+    write_image(images / "a" / "other.png")
+    with pytest.raises(InputError, match=r"different settings \(.*hop_length 32.*hop_length 16"):
+        open_store(images, images / ".store")
+
+
+def test_missing_empty_and_useless_folders(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        open_store(tmp_path / "nowhere", tmp_path / "store")
+    with pytest.raises(InputError, match=r"no images \(\*\.png\)"):
+        open_store(tmp_path, tmp_path / "store")
+    (tmp_path / "x.png").write_bytes(b"x")
+    with pytest.raises(InputError, match="none of its 1 images can be used"):
+        open_store(tmp_path, tmp_path / "store")
+
+
+def test_index_is_plain_json(images):
+    open_store(images, images / ".store")
+    index = json.loads((images / ".store" / "index.json").read_text())
+    assert index["images"]["n_frames"][:3] == [40, 41, 42]
