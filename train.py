@@ -1,10 +1,12 @@
 """Train a GAN on spectrogram images. `python train.py` trains, `python train.py --help` explains."""
 
 import argparse
+import logging
 import sys
 import time
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -22,6 +24,15 @@ from gan.run import AtomicCheckpointIO, Run, load_checkpoint, new_run, newest_ru
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "default.yaml"
 OWN_IMAGES = Path("data/spectrograms")
 DEMO = Path("data/demo")
+
+
+class Parser(LightningArgumentParser):
+    """Says what is wrong in one line, without the pages of usage before it."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Exit with 2."""
+        print(f"train.py: {' '.join(message.split())}; `python train.py --help` lists the options", file=sys.stderr)
+        sys.exit(2)
 
 
 class TrainingCLI(LightningCLI):
@@ -70,6 +81,8 @@ class TrainingCLI(LightningCLI):
         return trainer
 
     def train(self) -> None:
+        # Whatever does not fit is found now, before there is a run folder.
+        self.datamodule.setup()
         checkpoint = self.resumed.newest_checkpoint() if self.resumed else None
         self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
 
@@ -89,8 +102,25 @@ class RunFolder(Callback):
         config.pop("resume")
         with atomic_write(self.run.config) as part:
             part.write_text(self.parser.dump(config), encoding="utf-8")
+        networks = ", ".join(
+            f"{name} {sum(weight.numel() for weight in network.parameters()) / 1e6:.1f} M weights"
+            for name, network in (("generator", pl_module.generator), ("discriminator", pl_module.discriminator))
+        )
+        for line in trainer.datamodule.store.skipped:
+            print(f"left out {line}")
+        print(f"images: {describe(trainer.datamodule)}; {networks}")
         print(f"run: {self.run.folder}")
         print(f"listen: tensorboard --logdir {self.run.folder.parent} --samples_per_plugin audio=1000,images=1000")
+
+
+def describe(data: ImageData) -> str:
+    """The images of a run in a line."""
+    n_freqs, n_frames = data.image_size
+    seconds = n_frames * data.settings.hop_length / data.settings.sample_rate
+    return (
+        f"{len(data.train_images)} to train on and {len(data.validation_images)} to validate with in {data.images}, "
+        f"crops of {n_freqs} x {n_frames} ({seconds:.2f} s)"
+    )
 
 
 class EpochLines(Callback):
@@ -123,6 +153,11 @@ def find_resumed(arguments: list[str]) -> Run | None:
 
 def main() -> int:
     """Train; returns the exit code."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Lightning's own use of torch, and advice that does not fit here.
+    for message in (r".*isinstance\(treespec, LeafSpec\)", ".*does not have many workers", ".*no `val_dataloader`"):
+        warnings.filterwarnings("ignore", message=message)
     try:
         resumed = find_resumed(sys.argv[1:])
         config = resumed.config if resumed else DEFAULT_CONFIG
@@ -130,6 +165,7 @@ def main() -> int:
             resumed,
             model_class=GAN,
             datamodule_class=ImageData,
+            parser_class=Parser,
             run=False,
             auto_configure_optimizers=False,
             save_config_callback=None,

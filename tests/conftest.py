@@ -34,6 +34,12 @@ def with_flac_length(flac: bytes, n_samples: int) -> bytes:
     return bytes(changed)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """On a test's small tensors a second thread costs more than it saves, ten times so on a busy machine."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def sound() -> Callable[..., Waveform]:
     """`music(n_samples, seed=0, sample_rate=22050)`."""

@@ -31,7 +31,9 @@ def db(magnitude: torch.Tensor) -> np.ndarray:
     return 20 * np.log10(magnitude.double().numpy())
 
 
-def rewrite(path: Path, change: Callable[[Image.Image, dict[str, Any]], tuple[Image.Image, dict[str, Any] | None]]) -> None:
+def rewrite(
+    path: Path, change: Callable[[Image.Image, dict[str, Any]], tuple[Image.Image, dict[str, Any] | None]]
+) -> None:
     """Read an image with Pillow, change pixels or text, and save it as a careful image program would."""
     with Image.open(path) as image:
         image.load()
@@ -157,12 +159,18 @@ def test_damaged_images_are_named(tmp_path: Path, magnitude: torch.Tensor) -> No
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda image, text: (image.resize((94, 128)), text), "128 pixels high, but n_fft 256 makes 129; was it resized"),
+        (
+            lambda image, text: (image.resize((94, 128)), text),
+            "128 pixels high, but n_fft 256 makes 129; was it resized",
+        ),
         (lambda image, text: (image.crop((0, 0, 90, 129)), text), "90 pixels wide, but its sound makes 94"),
         (lambda image, text: (image, None), "no settings in it"),
         (lambda image, text: (image.point(lambda code: code / 256).convert("L"), text), "uint8 pixels, uint16"),
         (lambda image, text: (image, {**text, "settings": {**text["settings"], "bits": 8}}), "uint16 pixels, uint8"),
-        (lambda image, text: (image, {**text, "settings": {**text["settings"], "n_fft": 0}}), "cannot be read .n_fft is 0"),
+        (
+            lambda image, text: (image, {**text, "settings": {**text["settings"], "n_fft": 0}}),
+            "cannot be read .n_fft is 0",
+        ),
         (lambda image, text: (image, {**text, "settings": {"n_fft": 256}}), "cannot be read"),
         (lambda image, text: (image, {**text, "origin": {"recording": "a.wav"}}), "cannot be read"),
         (lambda image, text: (image, {**text, "origin": {**text["origin"], "n_samples": "x"}}), "cannot be read"),

@@ -86,7 +86,9 @@ def test_split_is_by_recording_and_stable(tmp_path, write_image):
         for window in range(3):
             write_image(tmp_path / f"{recording}.{window}.png", seed=recording, recording=f"{recording}.wav")
     module = data(tmp_path, validation_fraction=0.25)
-    names = [[module.store.images[i].recording for i in part] for part in (module.train_images, module.validation_images)]
+    names = [
+        [module.store.images[i].recording for i in part] for part in (module.train_images, module.validation_images)
+    ]
     assert len(names[0]) == 18
     assert len(names[1]) == 6
     assert not set(names[0]) & set(names[1])

@@ -16,6 +16,7 @@ from conftest import music
 from PIL import Image
 
 from gan.commands.main import main
+from gan.sound import encoder
 from gan.sound.codec import decode_image, read_header
 from gan.sound.spectrogram import SpectrogramSettings
 
@@ -208,6 +209,17 @@ def test_other_settings_encode_again(recordings: Path, images: Path, options: li
     assert times(images) == after
 
 
+def test_a_run_that_was_killed_before_it_removed_old_images(recordings: Path, images: Path, tmp_path: Path) -> None:
+    encode(recordings, images)
+    old = {f"five.wav.000{index}.png": (images / f"five.wav.000{index}.png").read_bytes() for index in (3, 4)}
+    encode(recordings, images, "--window_seconds", "2")
+    assert len(names(images)) == 3
+    for name, content in old.items():
+        (images / name).write_bytes(content)
+    assert encode(recordings, images, "--window_seconds", "2") == 0
+    assert names(images) == [f"five.wav.000{index}.png" for index in range(3)]
+
+
 def test_a_recording_of_the_same_name_elsewhere_is_not_taken_for_this_one(tmp_path: Path, images: Path) -> None:
     for seed, folder in enumerate(("first", "second")):
         write(tmp_path / folder / "sound.wav", 1, seed)
@@ -273,6 +285,47 @@ def test_a_full_disk_stops_with_a_message(
     assert len(names(images)) == 25
 
 
+def test_a_really_full_disk(recordings: Path, images: Path) -> None:
+    for index in range(10):
+        write(recordings / f"{index}.wav", 1.5, index)
+    # No file may become larger than an image is: the first one fails while others are being made.
+    script = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (30000, 30000))\n"
+    script += "from gan.commands.main import main; sys.exit(main())"
+    options = [*SMALL, "--window_seconds", "2"]
+    command = [sys.executable, "-c", script, "encode", str(recordings), str(images), *options]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 2
+    assert finished.stderr.startswith(f"gan encode: {images}")
+    assert finished.stderr.endswith("cannot be written (File too large); what is complete is kept\n")
+    assert finished.stderr.count("\n") == 1
+    assert all(name.endswith(".png") for name in names(images))
+    assert encode(recordings, images, *options[len(SMALL) :]) == 0
+    assert len(names(images)) == 13
+
+
+def test_stopped_by_hand(
+    recordings: Path, images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(recordings / "long.wav", 60)
+    n_windows = 0
+
+    def interrupt(path: Path, *arguments: object) -> None:
+        nonlocal n_windows
+        if path.name.startswith("five"):
+            raise KeyboardInterrupt
+        n_windows += 1
+        time.sleep(0.01)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(encoder, "encode_image", interrupt)
+        assert encode(recordings, images, "--n_jobs", "2") == 130
+    assert n_windows < 40  # of 60: the other recording was left where it was
+    told = "gan encode: stopped; what is complete is kept, the same command goes on\n"
+    assert capsys.readouterr().err == told
+    assert encode(recordings, images) == 0
+    assert len(names(images)) == 65
+
+
 def test_a_file_where_the_images_should_go(recordings: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     images.write_text("a file")
     assert encode(recordings, images) == 2
@@ -328,7 +381,9 @@ def test_killed_and_started_again(tmp_path: Path, images: Path) -> None:
         decode_image(images / name)  # whole, if it is there
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (finished.returncode, finished.stderr) == (0, "")
-    assert f"200 recordings are {len(expected)} images in {images} ({len(before)} were there already)" in finished.stdout
+    assert (
+        f"200 recordings are {len(expected)} images in {images} ({len(before)} were there already)" in finished.stdout
+    )
     assert names(images) == expected
     assert not changed(images, {**times(images), **before})
     for name in expected:

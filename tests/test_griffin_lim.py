@@ -45,11 +45,52 @@ def test_without_momentum_no_iteration_makes_it_worse(
 ) -> None:
     magnitude = magnitude_from_waveform(torch.from_numpy(sound(n_samples)), settings)
     levels = [
-        float(spectral_convergence_db(GriffinLim(settings, n_iter, momentum=0)(magnitude, n_samples), magnitude, settings))
+        float(
+            spectral_convergence_db(GriffinLim(settings, n_iter, momentum=0)(magnitude, n_samples), magnitude, settings)
+        )
         for n_iter in range(13)
     ]
     assert (np.diff(levels) < 0).all()
     assert levels[12] < levels[0] - 5
+
+
+class SamePhase(np.random.RandomState):
+    """Gives librosa the starting phase that GriffinLim draws for a seed."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.ours = torch.Generator().manual_seed(seed)
+
+    def random(self, size: tuple[int, int]) -> np.ndarray:  # type: ignore[override]
+        n_freqs, n_frames = size
+        return torch.rand(n_frames, n_freqs, generator=self.ours).numpy().T
+
+
+def librosa_griffin_lim(
+    magnitude: torch.Tensor, settings: SpectrogramSettings, n_samples: int, seed: int, n_iter: int, momentum: float
+) -> np.ndarray:
+    return librosa.griffinlim(
+        magnitude.numpy(),
+        n_iter=n_iter,
+        momentum=momentum,
+        n_fft=settings.n_fft,
+        hop_length=settings.hop_length,
+        win_length=settings.win_length,
+        window=settings.window,
+        length=n_samples,
+        random_state=SamePhase(seed),
+    )
+
+
+@pytest.mark.parametrize("settings", GRIDS, ids=lambda grid: f"{grid.n_fft}/{grid.hop_length}")
+@pytest.mark.parametrize("momentum", [0.0, 0.99])
+@pytest.mark.parametrize("n_iter", [1, 2, 5])
+def test_iterations_are_librosas(sound: Sound, settings: SpectrogramSettings, momentum: float, n_iter: int) -> None:
+    n_samples = 8000
+    magnitude = magnitude_from_waveform(torch.from_numpy(sound(n_samples)), settings)
+    ours = GriffinLim(settings, n_iter, momentum, seed=5)(magnitude, n_samples).numpy()
+    theirs = librosa_griffin_lim(magnitude, settings, n_samples, 5, n_iter, momentum)
+    assert np.linalg.norm(ours - theirs) < 1e-4 * np.linalg.norm(theirs)
 
 
 @pytest.mark.parametrize("settings", GRIDS, ids=lambda grid: f"{grid.n_fft}/{grid.hop_length}")
@@ -58,21 +99,11 @@ def test_it_is_as_good_as_librosas(sound: Sound, settings: SpectrogramSettings) 
     ours, theirs = [], []
     for seed in range(6):
         magnitude = magnitude_from_waveform(torch.from_numpy(sound(n_samples, seed)), settings)
-        waveform = GriffinLim(settings, seed=seed)(magnitude, n_samples).numpy()
-        other = librosa.griffinlim(
-            magnitude.numpy(),
-            n_iter=32,
-            momentum=0.99,
-            n_fft=settings.n_fft,
-            hop_length=settings.hop_length,
-            win_length=settings.win_length,
-            window=settings.window,
-            length=n_samples,
-            random_state=seed,
-        )
+        waveform = GriffinLim(settings, 32, 0.99, seed)(magnitude, n_samples).numpy()
         ours.append(convergence_db(waveform, magnitude, settings))
+        other = librosa_griffin_lim(magnitude, settings, n_samples, seed, 32, 0.99)
         theirs.append(convergence_db(other, magnitude, settings))
-    assert np.mean(ours) < np.mean(theirs) + 0.3
+    assert np.mean(ours) < np.mean(theirs) + 0.1
     assert np.mean(ours) < -15
 
 
@@ -105,20 +136,22 @@ def test_a_batch_of_one_is_the_one(sound: Sound) -> None:
 
 
 def test_a_batch_is_as_good_as_one_by_one(sound: Sound) -> None:
-    waveforms = torch.from_numpy(np.stack([[sound(10000, 2 * row + column) for column in range(2)] for row in range(3)]))
+    waveforms = torch.from_numpy(
+        np.stack([[sound(10000, 2 * row + column) for column in range(2)] for row in range(3)])
+    )
     magnitude = magnitude_from_waveform(waveforms, GRID)
     batch = GriffinLim(GRID)(magnitude, 10000)
     assert batch.shape == (3, 2, 10000)
     together = spectral_convergence_db(batch, magnitude, GRID)
     assert together.shape == (3, 2)
+    alone = []
     for row in range(3):
         for column in range(2):
             single = GriffinLim(GRID)(magnitude[row, column], 10000)
-            alone = spectral_convergence_db(single, magnitude[row, column], GRID)
-            # Each starts from its own random phase.
-            assert abs(float(together[row, column] - alone)) < 2
-            # And each is the sound of its own magnitude, not of a neighbour's.
-            assert float(together[row, column]) < -15
+            alone.append(spectral_convergence_db(single, magnitude[row, column], GRID))
+    # Each item starts from its own random phase, which is worth a dB or two on a short sound; none is left behind.
+    assert float(together.mean()) == pytest.approx(float(torch.stack(alone).mean()), abs=1.5)
+    assert float(together.max()) < -15
 
 
 def test_the_level_does_not_matter(sound: Sound) -> None:

@@ -27,7 +27,9 @@ def images(tmp_path, write_image):
 
 
 def assert_equals_files(store: ImageStore, images: Path) -> None:
-    assert [image.file for image in store.images] == sorted(p.relative_to(images).as_posix() for p in find_images(images))
+    assert [image.file for image in store.images] == sorted(
+        p.relative_to(images).as_posix() for p in find_images(images)
+    )
     for index, image in enumerate(store.images):
         codes, header = read_codes(images / image.file)
         np.testing.assert_array_equal(store.codes(index, 0, image.n_frames), codes.T)
@@ -173,9 +175,7 @@ def test_unreadable_images_are_left_out_and_named(images):
     assert "4.png" in store.skipped[0]
     assert "notes.png" in store.skipped[1]
     for index, image in enumerate(store.images):
-        np.testing.assert_array_equal(
-            store.codes(index, 0, image.n_frames), read_codes(images / image.file)[0].T
-        )
+        np.testing.assert_array_equal(store.codes(index, 0, image.n_frames), read_codes(images / image.file)[0].T)
     # Not tried again until the files change.
     assert open_store(images, images / ".store").skipped == store.skipped
 

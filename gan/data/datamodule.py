@@ -265,13 +265,12 @@ class ImageData(LightningDataModule):
             names.append(found.group(1))
         return names
 
-    def prepare_data(self) -> None:
-        """Build or refresh the store; Lightning calls it in one process only."""
-        for line in self.store.skipped:
-            print(f"left out {line}")
-
     def setup(self, stage: str | None = None) -> None:
-        """Split the images and check that they fit."""
+        """Build or refresh the store, split the images and check that they fit.
+
+        Raises:
+            InputError: If no image is as long as a crop, or an epoch has no whole batch.
+        """
         widest = max(image.n_frames for image in self.store.images)
         if widest < self.n_frames:
             raise InputError(
@@ -279,6 +278,12 @@ class ImageData(LightningDataModule):
                 f"{widest}; set data.n_frames to at most {widest}"
             )
         self.train_images, self.validation_images = self._split()
+        sampler = self._sampler()
+        if len(sampler) == 0:
+            raise InputError(
+                f"data.batch_size is {self.batch_size}, more than the {sampler.n_crops} crops of an epoch; lower it to "
+                f"{max(1, sampler.n_crops // sampler.n_ranks)} or add recordings"
+            )
 
     def _split(self) -> tuple[list[int], list[int]]:
         # By recording, never by image: windows of one recording overlap. Each recording's place in the order depends
@@ -299,8 +304,11 @@ class ImageData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Random crops of the training images."""
+        return self._loader(self._sampler())
+
+    def _sampler(self) -> CropSampler:
         trainer = self.trainer
-        sampler = CropSampler(
+        return CropSampler(
             self.store,
             self.train_images,
             self.n_frames,
@@ -310,12 +318,6 @@ class ImageData(LightningDataModule):
             rank=0 if trainer is None else trainer.global_rank,
             n_ranks=1 if trainer is None else trainer.world_size,
         )
-        if len(sampler) == 0:
-            raise InputError(
-                f"data.batch_size is {self.batch_size}, more than the {sampler.n_crops} crops of an epoch; lower it to "
-                f"{max(1, sampler.n_crops // sampler.n_ranks)} or add recordings"
-            )
-        return self._loader(sampler)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """The validation images, each cut into crops side by side; an empty list if there are none."""

@@ -1,0 +1,40 @@
+"""Imports run one way: the sound column knows nothing of learning, the model column nothing of sound."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+GAN = Path(__file__).parent.parent / "gan"
+BASE = {"errors", "files", "seed"}
+ALLOWED = {
+    "errors": set(),
+    "files": set(),
+    "seed": set(),
+    "sound": BASE | {"sound"},
+    "model": BASE | {"model"},
+    "data": BASE | {"data", "sound"},
+    "listen": BASE | {"listen", "data", "sound", "model"},
+    "run": BASE | {"sound", "model"},
+    "commands": BASE | {"commands", "listen", "data", "sound", "model", "run"},
+    "__main__": {"commands"},
+    "__init__": set(),
+}
+
+
+def imported(path: Path) -> set[str]:
+    """Names directly below `gan` that a file imports, late imports included."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            modules = [node.module] if node.module != "gan" else [f"gan.{alias.name}" for alias in node.names]
+        names |= {module.split(".")[1] for module in modules if module.startswith("gan.")}
+    return names
+
+
+@pytest.mark.parametrize("path", sorted(GAN.rglob("*.py")), ids=lambda path: str(path.relative_to(GAN)))
+def test_imports_run_one_way(path):
+    part = path.relative_to(GAN).parts[0].removesuffix(".py")
+    assert imported(path) <= ALLOWED[part]
