@@ -24,6 +24,14 @@ from gan.run import AtomicCheckpointIO, Run, load_checkpoint, new_run, newest_ru
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "default.yaml"
 OWN_IMAGES = Path("data/spectrograms")
 DEMO = Path("data/demo")
+# Lightning's own use of torch, and advice that does not fit here.
+IGNORED_WARNINGS = (
+    r".*isinstance\(treespec, LeafSpec\)",
+    ".*does not have many workers",
+    ".*no `val_dataloader`",
+    "Checkpoint directory .* exists and is not empty",
+    "The number of training batches .* is smaller than the logging interval",
+)
 
 
 class Parser(LightningArgumentParser):
@@ -155,8 +163,7 @@ def main() -> int:
     """Train; returns the exit code."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Lightning's own use of torch, and advice that does not fit here.
-    for message in (r".*isinstance\(treespec, LeafSpec\)", ".*does not have many workers", ".*no `val_dataloader`"):
+    for message in IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     try:
         resumed = find_resumed(sys.argv[1:])

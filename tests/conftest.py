@@ -98,3 +98,19 @@ def _write_image(
     waveform = torch.from_numpy(level * music(n_samples, seed, SMALL.sample_rate))
     origin = Origin(recording or f"{path.stem}.wav", 0.0, n_samples, last=True)
     return encode_image(path, magnitude_from_waveform(waveform, SMALL), SMALL, origin)
+
+
+@pytest.fixture
+def encode_noise() -> Callable[..., None]:
+    """`encode_noise(folder, sample_rate, n_fft, hop_length, seconds, n_files)`: images of decaying noise."""
+    return _encode_noise
+
+
+def _encode_noise(folder: Path, sample_rate: int, n_fft: int, hop_length: int, seconds: float, n_files: int) -> None:
+    settings = SpectrogramSettings(sample_rate, n_fft, hop_length, n_fft)
+    n_samples = round(seconds * sample_rate)
+    for index in range(n_files):
+        noise = torch.randn(n_samples, generator=torch.Generator().manual_seed(index))
+        waveform = 0.2 * noise * torch.exp(-3 * torch.arange(n_samples) / n_samples)
+        origin = Origin(f"{index}.wav", 0.0, n_samples, last=True)
+        encode_image(folder / f"{index}.png", magnitude_from_waveform(waveform, settings), settings, origin)

@@ -15,7 +15,7 @@ from gan.sound.codec import Origin, codes_from_magnitude, decode_image, encode_i
 from gan.sound.spectrogram import SpectrogramSettings, magnitude_from_waveform
 
 both_bits = pytest.mark.parametrize("bits", [16, 8])
-ORIGIN = Origin("../Записи/Dvořák – 交響曲.flac", 12.5, 6000, False)
+ORIGIN = Origin("../Записи/Dvořák, 交響曲.flac", 12.5, 6000, False)
 
 
 def grid(**others: Any) -> SpectrogramSettings:

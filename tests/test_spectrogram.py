@@ -96,7 +96,7 @@ def test_istft_is_librosas(settings: SpectrogramSettings, n_samples: int, change
         if len(ours) == 0:
             continue  # a single frame of its own length; librosa refuses
         theirs = librosa.istft(spectrum, length=length, **options)
-        # Near the end, where hardly any window reaches, both divide by nearly nothing: there the dividends are compared.
+        # Where hardly any window reaches, both divide by nearly nothing: there the dividends are compared.
         divisor = torch.ones(len(ours))
         windows = squared_window_sum(settings, n_frames)[settings.n_fft // 2 :][: len(ours)]
         divisor[: len(windows)] = windows.clamp_max(1.0)
@@ -175,7 +175,7 @@ def test_image_and_db_are_inverse() -> None:
 
 @pytest.mark.parametrize("range_db", [0.0, -1.0, 301.0, float("nan")])
 def test_image_scale_is_checked(range_db: float) -> None:
-    with pytest.raises(InputError, match="range_db is .* must lie in"):
+    with pytest.raises(InputError, match=r"range_db is .* must lie in"):
         ImageScale(0.0, range_db)
 
 
@@ -218,7 +218,7 @@ def test_settings_come_back_from_a_dict() -> None:
     settings = SpectrogramSettings(44100, 1000, 250, 900, "blackman", -90.5, 8)
     assert SpectrogramSettings.from_dict(settings.to_dict()) == settings
     for wrong in ({**settings.to_dict(), "sr": 1}, {"n_fft": 2048}):
-        with pytest.raises(InputError, match="were found where .* were expected"):
+        with pytest.raises(InputError, match=r"were found where .* were expected"):
             SpectrogramSettings.from_dict(wrong)
 
 

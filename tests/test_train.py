@@ -1,0 +1,270 @@
+"""`python train.py` as a user runs it, small: a run folder, its sounds, resuming, and what it says of bad input."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import train
+from gan.errors import InputError
+from gan.run import Run, load_run, newest_run
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+SMALL = [
+    "--data.n_frames=64",
+    "--data.batch_size=4",
+    "--model.generator.init_args.base_channels=4",
+    "--model.discriminator.init_args.base_channels=4",
+    "--trainer.log_every_n_steps=2",
+    "--trainer.accelerator=cpu",
+    "--listen.n_samples=2",
+]
+
+
+@pytest.fixture
+def here(tmp_path, write_image, monkeypatch):
+    """A working folder with images of 12 recordings."""
+    for index in range(12):
+        write_image(tmp_path / "images" / f"{index:02d}.png", n_frames=64, seed=index)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run_train(monkeypatch):
+    """`run_train(*arguments)`: train.py in this process; returns the exit code."""
+
+    # Of how Lightning calls jsonargparse.
+    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+
+    def run(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+        try:
+            return train.main()
+        except SystemExit as stop:
+            assert isinstance(stop.code, int)
+            return stop.code
+
+    return run
+
+
+def events(run: Run) -> EventAccumulator:
+    accumulator = EventAccumulator(str(run.folder), size_guidance={"scalars": 0, "audio": 0, "images": 0})
+    return accumulator.Reload()
+
+
+def steps(run: Run, tag: str) -> list[int]:
+    accumulator = events(run)
+    kinds = {"audio": accumulator.Audio, "image": accumulator.Images}
+    return [event.step for event in kinds.get(tag.split("/", maxsplit=1)[0], accumulator.Scalars)(tag)]
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return torch.load(run.newest_checkpoint(), weights_only=True)["state_dict"]
+
+
+def test_a_run(here, run_train, capsys):
+    assert run_train("--data.images=images", *SMALL, "--trainer.max_epochs=2") == 0
+    run = newest_run(Path("runs"))
+    said = capsys.readouterr().out
+    assert f"run: {run.folder}" in said
+    assert "tensorboard --logdir runs --samples_per_plugin audio=1000,images=1000" in said
+    assert "11 to train on and 1 to validate with in images, crops of 64 x 64 (0.26 s)" in said
+    assert "epoch 2 of 2" in said
+
+    # Two batches of four of eleven images, twice; one x axis for everything.
+    assert [path.name for path in (run.folder / "checkpoints").iterdir()] == ["epoch_0001.ckpt"]
+    for tag in ("loss/generator", "loss/discriminator", "logits/real", "logits/fake", "logits/validation"):
+        assert steps(run, tag) == [2, 4], tag
+    for tag in ("audio/sample_0", "audio/sample_1", "image/sample_0", "image/sample_1"):
+        assert steps(run, tag) == [2, 4], tag
+    assert steps(run, "audio/inverted_1") == steps(run, "image/inverted_1") == [0]
+
+    # Everything that makes sound of the model is in the folder.
+    trained = load_run(run)
+    assert trained.batches_seen == 4
+    assert trained.settings.sample_rate == 8000
+    latents = torch.randn(2, trained.gan.latent_dim)
+    assert trained.gan.sample(latents).shape == (2, 1, 64, 64)
+    config = yaml.safe_load(run.config.read_text())
+    assert config["data"]["batch_size"] == 4
+    assert "resume" not in config
+
+
+def test_resuming_equals_never_having_stopped(here, run_train):
+    arguments = ["--data.images=images", *SMALL, "--seed_everything=5"]
+    assert run_train(*arguments, "--trainer.max_epochs=3", "--trainer.default_root_dir=whole") == 0
+    assert run_train(*arguments, "--trainer.max_epochs=1", "--trainer.default_root_dir=parts") == 0
+    whole, parts = newest_run(Path("whole")), newest_run(Path("parts"))
+    assert run_train("--resume", "--trainer.default_root_dir=parts", "--trainer.max_epochs=2") == 0
+    assert run_train("--resume", str(parts.folder), "--trainer.max_epochs=3") == 0
+    assert [path.name for path in Path("parts").iterdir()] == [parts.folder.name]
+    expected, found = weights(whole), weights(parts)
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=0)
+    for tag in ("loss/generator", "audio/sample_0", "image/sample_1", "logits/validation"):
+        assert steps(parts, tag) == steps(whole, tag) == [2, 4, 6]
+    assert steps(parts, "audio/inverted_0") == [0]
+    curves = [[event.value for event in events(run).Scalars("loss/discriminator")] for run in (whole, parts)]
+    assert curves[0] == curves[1]
+    # And the comparison can fail: another seed, other weights.
+    assert run_train(*arguments[:-1], "--trainer.max_epochs=3", "--trainer.default_root_dir=other") == 0
+    other = weights(newest_run(Path("other")))
+    assert any((other[name] != value).any() for name, value in expected.items())
+
+
+def test_killed_run_goes_on_with_its_last_whole_epoch(here):
+    command = [sys.executable, str(ROOT / "train.py"), "--data.images=images", *SMALL, "--trainer.max_epochs=10000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("epoch 3 "):
+                process.kill()
+                break
+    run = newest_run(Path("runs"))
+    state = torch.load(run.newest_checkpoint(), weights_only=True)
+    assert state["batches_seen"] >= 4
+    resume = [sys.executable, str(ROOT / "train.py"), "--resume", f"--trainer.max_epochs={state['epoch'] + 3}"]
+    result = subprocess.run(resume, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    seen = steps(run, "audio/sample_0")
+    assert seen == list(range(2, state["batches_seen"] + 5, 2)), "every epoch once, no gap, no overlap"
+    assert steps(run, "loss/generator") == seen
+
+
+def test_fresh_start_never_writes_into_a_run(here, run_train):
+    for _ in range(2):
+        assert run_train("--data.images=images", *SMALL, "--trainer.max_epochs=1") == 0
+    assert len(list(Path("runs").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data.images=nowhere"], "nowhere: no such folder; make images with `gan encode RECORDINGS nowhere`"),
+        (["--data.n_frames=128"], "longer than every image of images: the longest has 64"),
+        (["--data.n_frames=50"], "set data.n_frames to a multiple of 8"),
+        (["--data.batch_size=12"], "more than the 11 crops of an epoch"),
+        (["--data.batch_size=0"], "data.batch_size is 0"),
+        (["--data.batch_size=many"], "many"),
+        (["--data.colour=red"], "data.colour"),
+        (["--config=nowhere.yaml"], "nowhere.yaml"),
+        (["--resume"], "nothing to resume: no run in runs has a checkpoint"),
+        (["--resume", "nowhere"], "nowhere: no such run"),
+        (["--resume=images"], "images: no checkpoint in it"),
+        (["--model.generator.class_path=gan.nowhere.Net"], "gan.nowhere"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(here, run_train, capsys, arguments, message):
+    given = [] if arguments[0].startswith("--resume") else ["--data.images=images", *SMALL]
+    assert run_train(*given, *arguments) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.startswith("train.py: ")
+    assert said.count("\n") == 1
+    assert not Path("runs").exists()
+
+
+def test_other_images_are_refused_on_resume(here, run_train, write_image, capsys):
+    assert run_train("--data.images=images", *SMALL, "--trainer.max_epochs=1") == 0
+    before = {path: path.stat().st_mtime_ns for path in Path("runs").rglob("*")}
+    assert run_train("--resume", "--data.n_frames=32", "--trainer.max_epochs=2") == 2
+    assert "image_size [64, 64]" in capsys.readouterr().err
+    after = {path: path.stat().st_mtime_ns for path in Path("runs").rglob("*") if "tfevents" not in path.name}
+    assert {path: time for path, time in before.items() if path in after and path.is_file()} == {
+        path: time for path, time in after.items() if path.is_file()
+    }
+
+
+def test_damaged_checkpoint_is_named(here, run_train, capsys):
+    assert run_train("--data.images=images", *SMALL, "--trainer.max_epochs=1") == 0
+    checkpoint = newest_run(Path("runs")).newest_checkpoint()
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    assert run_train("--resume", "--trainer.max_epochs=2") == 2
+    said = capsys.readouterr().err
+    assert str(checkpoint) in said
+    assert "cannot be read as a checkpoint" in said
+    with pytest.raises(InputError, match="cannot be read"):
+        load_run(newest_run(Path("runs")))
+
+
+def test_checkpoint_is_read_as_numbers_only(here, run_train):
+    class Evil:
+        def __reduce__(self):
+            return Path.touch, (here / "executed",)
+
+    assert run_train("--data.images=images", *SMALL, "--trainer.max_epochs=1") == 0
+    run = newest_run(Path("runs"))
+    state = torch.load(run.newest_checkpoint(), weights_only=True)
+    torch.save(state | {"evil": Evil()}, run.newest_checkpoint())
+    with pytest.raises(InputError, match="cannot be read as a checkpoint"):
+        load_run(run)
+    assert run_train("--resume", "--trainer.max_epochs=2") == 2
+    assert not (here / "executed").exists()
+
+
+def test_images_of_the_users_own_are_found(here, run_train, capsys):
+    Path("data").mkdir()
+    Path("images").rename("data/spectrograms")
+    assert run_train(*SMALL, "--trainer.max_epochs=1") == 0
+    assert "in data/spectrograms, crops" in capsys.readouterr().out
+
+
+def test_without_images_the_demo_set_is_made(tmp_path, run_train, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    made = train.make_demo
+    monkeypatch.setattr(train, "make_demo", lambda folder: made(folder, n_sounds=16))
+    assert run_train(*SMALL, "--trainer.max_epochs=1") == 0
+    said = capsys.readouterr().out
+    assert "no images in data/spectrograms: making the demo set in data/demo and training on that" in said
+    run = newest_run(Path("runs"))
+    # The recordings are where the images say, so the listener hears them too.
+    assert steps(run, "audio/real_0") == steps(run, "image/real_0") == [0]
+    assert run_train(*SMALL, "--trainer.max_epochs=1") == 0
+    assert "making the demo set" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_is_built_and_runs_a_batch(config, tmp_path, run_train, monkeypatch, encode_noise):
+    settings = {"digits": (8000, 256, 64), "minute": (22050, 2048, 512), "default": (16000, 512, 128)}[config.stem]
+    encode_noise(tmp_path / "images", *settings, seconds=7 if config.stem == "minute" else 1.1, n_files=3)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--config", str(config)] if config.stem != "default" else []
+    assert (
+        run_train(
+            *arguments,
+            "--data.images=images",
+            "--data.batch_size=2",
+            "--trainer.max_epochs=1",
+            "--trainer.log_every_n_steps=1",
+            "--trainer.accelerator=cpu",
+        )
+        == 0
+    )
+    trained = load_run(newest_run(Path("runs")))
+    assert trained.batches_seen == 1
+    expected = {"digits": (128, 128), "minute": (1024, 256), "default": (256, 128)}[config.stem]
+    assert trained.gan.sample(torch.randn(1, trained.gan.latent_dim)).shape[2:] == expected
+
+
+def test_default_config_is_complete(tmp_path, write_image, monkeypatch):
+    """Each option of our own classes stands in default.yaml, with a value of its own."""
+    import inspect
+
+    from gan.data.datamodule import ImageData
+    from gan.listen.callbacks import Listen
+    from gan.model.gan import GAN
+
+    config = yaml.safe_load((ROOT / "configs" / "default.yaml").read_text())
+    linked = {"self", "seed", "images"}
+    for section, owner in (("data", ImageData), ("model", GAN), ("listen", Listen)):
+        options = set(inspect.signature(owner.__init__).parameters) - linked
+        assert set(config[section]) == options, section
+    json.dumps(config)
