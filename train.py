@@ -92,6 +92,8 @@ class TrainingCLI(LightningCLI):
         # Whatever does not fit is found now, before there is a run folder.
         self.datamodule.setup()
         checkpoint = self.resumed.newest_checkpoint() if self.resumed else None
+        if checkpoint:
+            self.datamodule.load_state_dict(load_checkpoint(checkpoint)["ImageData"])
         self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
 
 

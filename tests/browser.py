@@ -40,6 +40,10 @@ window.deep = (selector, root = document) => [...root.querySelectorAll('*')].fla
   ...(element.shadowRoot ? deep(selector, element.shadowRoot) : []),
 ]);
 """
+_BASE64_OF_ANSWER = """async answer => answer.ok
+  ? btoa(Array.from(new Uint8Array(await answer.arrayBuffer()), byte => String.fromCharCode(byte)).join(''))
+  : Promise.reject(`${answer.status} from ${answer.url}`)
+"""
 _POLL_SECONDS = 0.05
 
 
@@ -96,13 +100,12 @@ class Page:
         """Load a page anew, even if only the part behind its # differs."""
         for address in ("about:blank", url):
             await self.command("Page.navigate", url=address)
-            await self.wait_for(f"document.readyState == 'complete' && location.href.startsWith({address!r})")
+            start = address.partition("#")[0]
+            await self.wait_for(f"document.readyState == 'complete' && location.href.startsWith({start!r})")
 
     async def fetch(self, url: str) -> bytes:
         """What the page gets from an address."""
-        content = await self.evaluate(
-            f"fetch({url!r}).then(answer => answer.bytes()).then(bytes => bytes.toBase64())"
-        )
+        content = await self.evaluate(f"fetch({url!r}).then(answer => answer.bytes()).then(bytes => bytes.toBase64())")
         return base64.b64decode(content)
 
     async def screenshot(self, path: Path, seconds: float = 10.0) -> None:

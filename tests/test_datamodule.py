@@ -70,7 +70,7 @@ def test_short_image_is_followed_by_silence(images):
 def test_silent_image_is_black(tmp_path, write_image):
     write_image(tmp_path / "a.png", level=0.0)
     write_image(tmp_path / "b.png")
-    module = data(tmp_path)
+    module = data(tmp_path, batch_size=1)
     assert (module.crops()[Crop(0, 0)].images == -1).all()
     assert float(module.crops()[Crop(1, 0)].images.max()) == pytest.approx(1.0)
 
@@ -78,7 +78,7 @@ def test_silent_image_is_black(tmp_path, write_image):
 def test_all_silent_is_refused(tmp_path, write_image):
     write_image(tmp_path / "a.png", level=0.0)
     with pytest.raises(InputError, match="all images are silent"):
-        _ = data(tmp_path).scale
+        _ = data(tmp_path, batch_size=1).scale
 
 
 def test_split_is_by_recording_and_stable(tmp_path, write_image):
@@ -102,7 +102,7 @@ def test_split_is_by_recording_and_stable(tmp_path, write_image):
 
 def test_one_recording_has_no_validation(tmp_path, write_image):
     write_image(tmp_path / "only.png", n_frames=300)
-    module = data(tmp_path)
+    module = data(tmp_path, batch_size=1)
     assert module.validation_images == []
     assert module.val_dataloader() == []
 
@@ -178,7 +178,7 @@ def test_workers_change_nothing(images):
 
 
 def test_impossible_sizes_are_refused(images):
-    with pytest.raises(InputError, match="longer than every image .* at most 201"):
+    with pytest.raises(InputError, match=r"longer than every image .* at most 201"):
         data(images, n_frames=256)
     with pytest.raises(InputError, match=r"batch_size is 100, more than the \d+ crops of an epoch"):
         data(images, batch_size=100).train_dataloader()

@@ -116,10 +116,10 @@ def test_stopped_build_goes_on_where_it_was(images, monkeypatch):
 
     monkeypatch.setattr(store_module, "read_codes", stopped)
     with pytest.raises(KeyboardInterrupt):
-        open_store(images, images / ".store", n_jobs=1)
+        open_store(images, images / ".store", n_threads=1)
     assert not (images / ".store" / "index.json").exists()
     decoded = count_decodes(monkeypatch)
-    store = open_store(images, images / ".store", n_jobs=1)
+    store = open_store(images, images / ".store", n_threads=1)
     assert len(decoded) == 8  # the first chunk of 4 was noted down
     assert_equals_files(store, images)
     assert sorted(p.suffix for p in (images / ".store").iterdir() if p.name != "lock") == [".frames", ".json"]
@@ -129,7 +129,7 @@ def test_journal_that_was_cut_off_is_used_up_to_the_cut(images, monkeypatch):
     monkeypatch.setattr(store_module, "_CHUNK", 4)
     monkeypatch.setattr(store_module, "_finish", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        open_store(images, images / ".store", n_jobs=1)
+        open_store(images, images / ".store", n_threads=1)
     monkeypatch.undo()
     journal = images / ".store" / "building.jsonl"
     journal.write_text(journal.read_text()[:-10])
@@ -150,7 +150,7 @@ def test_full_disk_is_said_and_the_next_run_finishes(images, monkeypatch):
 
     monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(InputError, match=r"No space left on device.*--data.store"):
-        open_store(images, images / ".store", n_jobs=1)
+        open_store(images, images / ".store", n_threads=1)
     assert_equals_files(open_store(images, images / ".store"), images)
 
 

@@ -1,4 +1,4 @@
-"""What a user hears and sees of a training: the printed TensorBoard command, in a real browser."""
+"""What a user hears and sees of a training: the TensorBoard command that is printed, in a real browser."""
 
 import asyncio
 import io
@@ -20,17 +20,15 @@ from PIL import Image
 
 from gan.commands.main import main
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(120),
-    pytest.mark.skipif(find_browser() is None, reason="there is no Chromium or Chrome on the PATH"),
-]
-
 TRAIN = Path(__file__).parent.parent / "train.py"
 N_EPOCHS, N_SAMPLES, N_FRAMES, BATCH_SIZE = 3, 6, 64, 4
-N_RECORDINGS, CROPS_A_RECORDING = 14, 2
-TAGS = {f"{sort}_{index}" for sort in ("real", "inverted", "sample") for index in range(N_SAMPLES)}
-SCALARS = {"loss/generator", "loss/discriminator", "logits/real", "logits/fake", "logits/validation"}
+N_RECORDINGS, N_HELD_OUT, CROPS_A_RECORDING = 14, 1, 2
+N_BATCHES = (N_RECORDINGS - N_HELD_OUT) * CROPS_A_RECORDING // BATCH_SIZE
+ALL_STEPS = list(range(1, N_EPOCHS * N_BATCHES + 1))
+EPOCH_STEPS = ALL_STEPS[N_BATCHES - 1 :: N_BATCHES]
+SAMPLES = {f"sample_{index}" for index in range(N_SAMPLES)}
+SOUNDS = SAMPLES | {f"{sort}_{index}" for sort in ("real", "inverted") for index in range(N_SAMPLES)}
+SCALARS = {"loss/generator", "loss/discriminator", "logits/real", "logits/fake"}
 
 
 def make_images(folder: Path) -> None:
@@ -48,7 +46,7 @@ def make_images(folder: Path) -> None:
 
 
 def train(folder: Path) -> str:
-    """Train for a few seconds; returns the command that train.py says to listen with."""
+    """Train for a second; returns the command that train.py says to listen with."""
     options = {
         "data.images": "images",
         "data.n_frames": N_FRAMES,
@@ -66,39 +64,136 @@ def train(folder: Path) -> str:
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=60,
         check=False,
     )
     assert finished.returncode == 0, finished.stderr
     return next(line.removeprefix("listen: ") for line in finished.stdout.splitlines() if line.startswith("listen: "))
 
 
-async def points(page: Page, plugin: str, tag: str, **more: Any) -> list[Any]:
-    """All that TensorBoard has of a tag of the one run."""
-    (run,) = json.loads(await page.fetch("data/runs"))
-    query = urlencode({"run": run, "tag": tag, **more})
-    answer: list[Any] = json.loads(await page.fetch(f"data/plugin/{plugin}/{plugin}?{query}"))
+def address_of(run: str, plugin: str, tag: str) -> str:
+    """Where TensorBoard has what was logged under a tag."""
+    return f"data/plugin/{plugin}/{plugin}?{urlencode({'run': run, 'tag': tag, 'sample': 0})}"
+
+
+async def wait_for_run(page: Page) -> str:
+    """Name of the one run, once TensorBoard has read it to its end."""
+    run: str = await page.wait_for("fetch('data/runs').then(answer => answer.json()).then(runs => runs[0])")
+    last = address_of(run, "images", f"image/sample_{N_SAMPLES - 1}")
+    await page.wait_for(
+        f"fetch('{last}').then(async answer => answer.ok && (await answer.json()).length == {N_EPOCHS})"
+    )
+    return run
+
+
+async def points(page: Page, run: str, plugin: str, tag: str) -> list[Any]:
+    """All that TensorBoard has of a tag."""
+    answer: list[Any] = json.loads(await page.fetch(address_of(run, plugin, tag)))
     return answer
 
 
-async def shown(page: Page, card: str, content: str) -> set[str]:
-    """Tags of all cards of a dashboard, leafing through it; each must have its content, e.g. a picture."""
+async def leaf_through(page: Page, card: str, content: str, shots: Path) -> set[str]:
+    """Tags of all cards of a dashboard, page after page, each with what it is for in it."""
     tags: set[str] = set()
+    cards = f"deep('{card}').map(card => card.tag).sort()"
+    filled = f"deep('{card}').every(card => deep('{content}', card.shadowRoot).length)"
+    forward = "deep('paper-button').find(button => button.innerText.match(/next page/i) && !button.disabled)"
+    seen = ""
     while True:
-        await page.wait_for(f"deep({card!r}).length && deep({card!r}).every(card => deep({content!r}, card.shadowRoot)[0])")
-        now = set(await page.evaluate(f"deep({card!r}).map(card => card.tag)"))
-        assert not now <= tags
-        tags |= now
-        more = "deep('paper-button').filter(button => button.textContent == 'Next page' && !button.disabled)"
-        if not await page.evaluate(f"{more}.length"):
+        await page.wait_for(f"!['', '{seen}'].includes({cards}.join()) && {filled}")
+        seen = await page.evaluate(f"{cards}.join()")
+        await page.screenshot(shots.with_name(f"{shots.name}_{len(tags)}.png"))
+        assert not tags & set(seen.split(","))
+        tags |= set(seen.split(","))
+        if not await page.evaluate(f"Boolean({forward})"):
             return tags
-        await page.evaluate(f"{more}[0].click()")
-        await page.wait_for(f"deep({card!r}).map(card => card.tag).join() != {','.join(sorted(now))!r}")
+        await page.evaluate(f"{forward}.click()")
 
 
+async def open_clip(page: Page, address: str, tag: str) -> None:
+    """Let the audio tab show one tag; its player is then `deep('audio')[0]`."""
+    await page.open(f"{address}#audio&tagFilter={tag}")
+    await page.wait_for(f"deep('tf-audio-loader')[0]?.tag == '{tag}' && deep('audio')[0]?.readyState > 0")
+
+
+async def play(page: Page) -> None:
+    """Play a clip to its end, and read what was played."""
+    await page.evaluate("deep('audio')[0].play()")
+    await page.wait_for("deep('audio')[0].currentTime > 0")
+    await page.wait_for("deep('audio')[0].ended")
+    attributes = ("duration", "currentTime", "error", "src")
+    duration, end, error, url = [await page.evaluate(f"deep('audio')[0].{name}") for name in attributes]
+    assert error is None
+    with soundfile.SoundFile(io.BytesIO(await page.fetch(url))) as file:
+        assert (file.format, file.samplerate, file.channels) == ("WAV", SMALL.sample_rate, 1)
+        waveform = file.read()
+    assert len(waveform) == SMALL.n_samples(N_FRAMES)
+    assert duration == pytest.approx(len(waveform) / SMALL.sample_rate, abs=0.005)
+    assert end == pytest.approx(duration, abs=0.005)
+    assert 0.01 < np.abs(waveform).max() < 0.99
+
+
+async def slide(page: Page) -> list[int]:
+    """Steps that the slider of a clip goes through, each with a sound of its own."""
+    steps, sounds = [], set()
+    for place in range(await page.evaluate("deep('paper-slider')[0].max") + 1):
+        await page.evaluate(f"deep('paper-slider')[0].value = {place}")
+        steps.append(int(await page.evaluate("deep('tf-card-heading')[0].innerText.match(/step (\\d+)/)[1]")))
+        sounds.add(await page.fetch(await page.evaluate("deep('audio')[0].src")))
+    assert len(sounds) == len(steps)
+    return steps
+
+
+async def look_at_picture(page: Page, run: str, tag: str) -> None:
+    """A picture is in colour and has its low tone at the bottom."""
+    (point, *_) = await points(page, run, "images", tag)
+    picture = Image.open(io.BytesIO(await page.fetch(f"data/plugin/images/individualImage?{point['query']}")))
+    assert picture.size == (N_FRAMES, SMALL.n_freqs - 1)
+    red, green, blue = np.moveaxis(np.asarray(picture.convert("RGB"), float), -1, 0)
+    assert green.mean(1).argmax() > 0.7 * picture.height
+    assert np.abs(red - blue).max() > 50
+
+
+async def look(address: str, profile: Path, shots: Path) -> None:
+    """All that is to be heard and seen."""
+    async with chromium(profile) as page:
+        await page.open(address)
+        run = await wait_for_run(page)
+
+        await page.open(f"{address}#audio")
+        tags = await leaf_through(page, "tf-audio-loader", "audio", shots / "audio")
+        assert tags == {f"audio/{name}" for name in SOUNDS}
+        for name in SAMPLES:
+            assert [point["step"] for point in await points(page, run, "audio", f"audio/{name}")] == EPOCH_STEPS
+        for name in ("real_0", "inverted_0", "sample_0"):
+            await open_clip(page, address, f"audio/{name}")
+            await play(page)
+        assert await slide(page) == EPOCH_STEPS
+
+        await page.open(f"{address}#images")
+        tags = await leaf_through(page, "tf-image-loader", "img", shots / "images")
+        assert tags == {f"image/{name}" for name in SOUNDS}
+        for name in ("real_0", "inverted_0"):
+            await look_at_picture(page, run, f"image/{name}")
+
+        await page.open(f"{address}#scalars")
+        tags = await leaf_through(page, "tf-scalar-card", "text", shots / "scalars")
+        assert tags == SCALARS | {"logits/validation"}
+        for tag in SCALARS:
+            assert [step for _, step, _ in await points(page, run, "scalars", tag)] == ALL_STEPS
+        assert [step for _, step, _ in await points(page, run, "scalars", "logits/validation")] == EPOCH_STEPS
+
+        await page.open(f"{address}#timeseries")
+        await page.wait_for("deep('card-view img').some(image => image.naturalWidth)")
+        await page.screenshot(shots / "timeseries.png")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.skipif(find_browser() is None, reason="there is no Chromium or Chrome on the PATH")
 def test_tensorboard(tmp_path: Path) -> None:
     make_images(tmp_path)
-    listen = train(tmp_path)
-    command = [*shlex.split(listen), "--host", "127.0.0.1", "--port", "0"]
+    command = [*shlex.split(train(tmp_path)), "--host", "127.0.0.1", "--port", "0"]
+    shots = Path(os.environ.get("GAN_SCREENSHOTS", tmp_path / "screenshots"))
     with serving(command, tmp_path / "tensorboard.log", cwd=tmp_path) as address:
-        asyncio.run(look(address, tmp_path))
+        asyncio.run(look(address, tmp_path / "browser", shots))

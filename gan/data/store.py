@@ -10,13 +10,14 @@ import json
 import os
 import posixpath
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from filelock import FileLock
-from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from gan.errors import InputError
@@ -123,7 +124,7 @@ def find_images(images: Path) -> list[Path]:
     return found
 
 
-def open_store(images: Path, folder: Path, n_jobs: int = -1) -> ImageStore:
+def open_store(images: Path, folder: Path, n_threads: int | None = None) -> ImageStore:
     """Open the store of a folder of images; build or refresh it first if files were added, changed or removed.
 
     A build that was stopped goes on where it was; the old store stays until the new one is whole. Images that cannot
@@ -132,7 +133,7 @@ def open_store(images: Path, folder: Path, n_jobs: int = -1) -> ImageStore:
     Args:
         images: The folder of images.
         folder: Where the store lies or is to lie.
-        n_jobs: Images decoded at a time; -1 for one per core.
+        n_threads: Images decoded at a time; one per core if not given.
 
     Raises:
         InputError: If there are no images, none can be read, their settings differ or the store cannot be written.
@@ -147,7 +148,7 @@ def open_store(images: Path, folder: Path, n_jobs: int = -1) -> ImageStore:
             except (OSError, ValueError, KeyError, TypeError):
                 store = None
             if store is None or store.scan != scan:
-                _build(images, folder, versions, scan, store, n_jobs)
+                _build(images, folder, versions, scan, store, n_threads)
                 store = ImageStore(folder)
             return store
     except OSError as error:
@@ -182,10 +183,12 @@ class _Job(NamedTuple):
     first_row: int
 
 
-def _build(images: Path, folder: Path, versions: list[Version], scan: str, old: ImageStore | None, n_jobs: int) -> None:
+def _build(
+    images: Path, folder: Path, versions: list[Version], scan: str, old: ImageStore | None, n_threads: int | None
+) -> None:
     remove_parts(folder)
-    parallel = Parallel(n_jobs=n_jobs, backend="threading")
-    plan, skipped = _plan(images, versions, parallel)
+    pool = ThreadPoolExecutor(n_threads or os.cpu_count())
+    plan, skipped = _plan(images, versions, pool)
     settings = _common_settings(plan)
     n_rows = sum(job.header.n_frames for job in plan)
     # What need not be decoded again: from a build that was stopped, and from the store that this one replaces.
@@ -197,11 +200,11 @@ def _build(images: Path, folder: Path, versions: list[Version], scan: str, old: 
     frames_path.touch()
     jobs = [job for job in plan if job.version[0] not in done]
     bar = tqdm(total=len(jobs), desc="store", unit="image", disable=None)
-    with frames_path.open("r+b") as frames, journal_path.open("a", encoding="utf-8") as journal, bar:
+    with frames_path.open("r+b") as frames, journal_path.open("a", encoding="utf-8") as journal, bar, pool:
         frames.truncate(n_rows * _row_bytes(settings))
         for start in range(0, len(jobs), _CHUNK):
             chunk = jobs[start : start + _CHUNK]
-            stored = parallel(delayed(_try)(_store_frames, images, job, frames.fileno(), reusable) for job in chunk)
+            stored = list(pool.map(partial(_try, _store_frames, images, frames.fileno(), reusable), chunk))
             # Synced before they are noted down: a note must not outlive a power cut that its frames did not.
             os.fsync(frames.fileno())
             for job, image in zip(chunk, stored, strict=True):
@@ -218,12 +221,12 @@ def _build(images: Path, folder: Path, versions: list[Version], scan: str, old: 
     _finish(folder, settings, scan, stored_images, [skipped[file] for file in sorted(skipped)])
 
 
-def _plan(images: Path, versions: list[Version], parallel: Parallel) -> tuple[list[_Job], dict[str, str]]:
+def _plan(images: Path, versions: list[Version], pool: ThreadPoolExecutor) -> tuple[list[_Job], dict[str, str]]:
     """Where each image's frames go, and what is wrong with the images that have no place."""
     plan: list[_Job] = []
     skipped: dict[str, str] = {}
     first_row = 0
-    headers = parallel(delayed(_try)(read_header, images / version[0]) for version in versions)
+    headers = pool.map(partial(_try, read_header), [images / file for file, _, _ in versions])
     for version, header in zip(versions, headers, strict=True):
         if isinstance(header, InputError):
             skipped[version[0]] = str(header)
@@ -250,7 +253,7 @@ class _Reusable:
         return self._store.codes(self._index[version], 0, image.n_frames), image.sha256
 
 
-def _store_frames(images: Path, job: _Job, frames: int, reusable: _Reusable) -> StoredImage:
+def _store_frames(images: Path, frames: int, reusable: _Reusable, job: _Job) -> StoredImage:
     """Write an image's frames to their place in a file, given by its descriptor."""
     (file, _, _), header, first_row = job
     reused = reusable.get(job.version)

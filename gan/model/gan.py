@@ -1,6 +1,6 @@
 """The training step of a GAN, as a LightningModule."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.swa_utils import AveragedModel
 
+from gan.errors import InputError
 from gan.model.losses import AdversarialLoss
 from gan.model.penalties import Penalty
 from gan.seed import derive_seed
@@ -136,6 +137,21 @@ class GAN(LightningModule):
         """Adam for each network, the generator's first."""
         generator = Adam(self.generator.parameters(), self.generator_lr, self.betas, fused=True)
         return [generator, Adam(self.discriminator.parameters(), self.discriminator_lr, self.betas, fused=True)]
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load weights.
+
+        Raises:
+            InputError: If they are another network's.
+        """
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except RuntimeError as error:
+            first = str(error).split("\n\t")[1]
+            raise InputError(
+                f"the checkpoint is of other networks than model.generator and model.discriminator describe ({first}); "
+                "use the options that the run was started with"
+            ) from error
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the counter."""

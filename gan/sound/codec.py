@@ -195,6 +195,8 @@ def _header(image: PngImagePlugin.PngImageFile, path: Path) -> ImageHeader:
         )
     try:
         text = json.loads(image.info[_TEXT_KEY])
+        if text["format"] != _FORMAT:
+            raise ValueError(f"format {text['format']} of another version, {_FORMAT} was expected")
         settings = SpectrogramSettings.from_dict(text["settings"])
         origin = None if text["origin"] is None else Origin(**text["origin"])
         level_db = None if text["level_db"] is None else float(text["level_db"])

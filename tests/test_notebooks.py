@@ -1,0 +1,174 @@
+"""The notebooks as a user runs them, top to bottom, and that no result is stored in them."""
+
+import base64
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import soundfile
+import torch
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+from gan.run import load_run, newest_run
+from gan.sound.spectrogram import db_from_image, magnitude_from_db, magnitude_from_waveform
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+RATE = 16000
+SECOND = 16320
+"""Length of each of the four notes in samples."""
+
+
+@pytest.fixture
+def execute(tmp_path, monkeypatch):
+    """`execute(name, **settings)`: run a copy in a folder of its own, with `NAME = ...` lines set; returns the copy."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    for variable in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
+        monkeypatch.setenv(variable, str(tmp_path / ".jupyter"))
+
+    def run(name: str, **settings: object) -> NotebookNode:
+        folder = tmp_path / "notebooks"
+        folder.mkdir()
+        path = Path(shutil.copy(ROOT / "notebooks" / name, folder))
+        notebook = nbformat.read(path, as_version=4)
+        for setting, value in settings.items():
+            replaced = 0
+            for cell in notebook.cells:
+                cell.source, n = re.subn(rf"^{setting} = .*$", f"{setting} = {value!r}", cell.source, flags=re.M)
+                replaced += n
+            assert replaced == 1, setting
+        resources = {"metadata": {"path": str(folder)}}
+        return NotebookClient(notebook, timeout=300, startup_timeout=120, resources=resources).execute()
+
+    return run
+
+
+def outputs(notebook: NotebookNode) -> list[NotebookNode]:
+    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+def printed(notebook: NotebookNode, stream: str = "stdout") -> str:
+    return "".join(out.text for out in outputs(notebook) if out.output_type == "stream" and out.name == stream)
+
+
+def shown(notebook: NotebookNode, kind: str) -> list[str]:
+    return [output.data[kind] for output in outputs(notebook) if kind in output.get("data", {})]
+
+
+def players(notebook: NotebookNode) -> list[tuple[str, int, np.ndarray]]:
+    """Title, sample rate and waveform of each player."""
+    titles = [text.strip("*") for text in shown(notebook, "text/markdown")]
+    sounds = []
+    for html in shown(notebook, "text/html"):
+        (encoded,) = re.findall(r'src="data:audio/wav;base64,([^"]+)"', html)
+        sounds.append(soundfile.read(io.BytesIO(base64.b64decode(encoded))))
+    return [(title, rate, waveform) for title, (waveform, rate) in zip(titles, sounds, strict=True)]
+
+
+def level_db(waveform: np.ndarray) -> float:
+    return 20 * np.log10(np.sqrt(np.mean(waveform**2)))
+
+
+def tell_samples_apart(checkpoint: Path) -> None:
+    """Turn up the generator's last layer: before it has learnt something, all of its images are the same grey."""
+    state = torch.load(checkpoint, weights_only=True)
+    *_, last = (name for name in state["state_dict"] if re.fullmatch(r"ema\.module\..*\.weight", name))
+    state["state_dict"][last] *= 2e4
+    torch.save(state, checkpoint)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_nothing_is_stored(path):
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert code
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
+
+
+def test_listen_without_a_run(execute):
+    notebook = execute("1_listen.ipynb")
+    text = printed(notebook)
+    assert "Warning" not in printed(notebook, "stderr")
+    assert "There is no run in ../runs yet. Make one with `python train.py`" in text
+    assert len(shown(notebook, "image/png")) == 5
+
+    # The file: what its text says, and that no cell is off by more than half a step.
+    assert "sample_rate: 16000\nn_fft: 1024\nhop_length: 256\nwin_length: 1024\n" in text
+    error, half_step = map(float, re.findall(r"largest error: (\S+) dB, half a step: (\S+) dB", text)[0])
+    assert half_step == pytest.approx(0.5 * 120 / 65535, abs=1e-5)
+    assert 0.9 * half_step < error <= half_step + 1e-5
+
+    # The sounds: one level for all of them, and convergence with the iterations.
+    (_, _, recording), *others = players(notebook)
+    titles = [title for title, _, _ in others]
+    assert all((rate, len(waveform)) == (RATE, 4 * SECOND) for _, rate, waveform in others)
+    assert np.abs(recording).max() == pytest.approx(0.41, abs=0.01)
+    for title, _, waveform in others:
+        # A random phase cancels part of the sound; 40 dB of range add hiss.
+        if title[:2] not in ("0 ", "2 ", "40"):
+            assert level_db(waveform) == pytest.approx(level_db(recording), abs=1.0), title
+    assert titles[5:] == ["The recording", "80 dB", "40 dB", "All of it"]
+    converged = [re.fullmatch(r"(\d+) iterations: (\S+) dB", title).groups() for title in titles[:5]]
+    assert [int(count) for count, _ in converged] == [0, 2, 8, 32, 128]
+    convergences = [float(value) for _, value in converged]
+    assert all(np.diff(convergences) < -4)
+    assert convergences[3] < -20
+
+    # What the GAN sees: in the silence before the second note the floor is heard, 40 dB below the other one.
+    assert "80 dB: 512 x 256 numbers from -1 to 1" in text
+    silence = slice(SECOND - RATE // 4, SECOND - RATE // 8)
+    hiss = {title: level_db(waveform[silence]) for title, _, waveform in others[6:8]}
+    assert hiss["40 dB"] - hiss["80 dB"] == pytest.approx(40, abs=3)
+    assert hiss["80 dB"] < -65
+
+
+def test_listen_to_a_run_and_a_recording(execute, tmp_path, sound, write_image):
+    for index in range(9):
+        write_image(tmp_path / "images" / f"{index}.png", seed=index)
+    arguments = [
+        *("--data.images=images", "--data.n_frames=64", "--data.batch_size=4", "--listen.n_samples=1"),
+        *("--model.generator.init_args.base_channels=4", "--model.discriminator.init_args.base_channels=4"),
+        *("--trainer.max_epochs=1", "--trainer.accelerator=cpu"),
+    ]
+    subprocess.run([sys.executable, ROOT / "train.py", *arguments], cwd=tmp_path, check=True, capture_output=True)
+    run = newest_run(tmp_path / "runs")
+    tell_samples_apart(run.newest_checkpoint())
+    song = sound(3 * 22050)
+    soundfile.write(tmp_path / "song.wav", song, 22050, "FLOAT")
+
+    notebook = execute("1_listen.ipynb", RECORDING=str(tmp_path / "song.wav"))
+    assert "Warning" not in printed(notebook, "stderr")
+    assert ": 2 batches seen, 8000 Hz\n" in printed(notebook)
+    assert len(shown(notebook, "image/png")) == 7
+    (_, rate, recording), *_, path = played = players(notebook)
+    assert (rate, len(recording)) == (22050, 4 * 22050)
+    assert np.abs(recording - np.pad(0.5 * song, (0, 22050))).max() < 1e-4
+
+    samples = played[-5:-1]
+    assert [title for title, _, _ in samples] == ["Sample 1", "Sample 2", "Sample 3", "Sample 4"]
+    waveforms = np.array([waveform for _, rate, waveform in samples if rate == 8000])
+    assert waveforms.shape == (4, 63 * 32)
+    assert np.abs(waveforms).max() == pytest.approx(0.5, abs=1e-3)
+
+    # Each sound is nearest to the image of its own latent, and the way leads from the first to the second.
+    trained = load_run(run)
+    latents = torch.randn(4, trained.gan.latent_dim, generator=torch.Generator().manual_seed(0))
+    images = trained.gan.sample(latents)[:, 0]
+    magnitudes = magnitude_from_db(db_from_image(images, trained.scale))
+    way = path[2].reshape(7, 63 * 32)
+    heard = torch.from_numpy(np.concatenate([waveforms, way])).float()
+    likeness = torch.cosine_similarity(
+        magnitude_from_waveform(heard, trained.settings).flatten(1)[:, None], magnitudes.flatten(1)[None], dim=-1
+    )
+    assert likeness.argmax(dim=1)[[0, 1, 2, 3, 4, 10]].tolist() == [0, 1, 2, 3, 0, 1]
+    assert float(likeness.max(dim=1).values[:4].min()) > 0.97
+    assert (likeness[4:, 0] - likeness[4:, 1]).diff().max() < 0
