@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import shutil
 import sys
 import time
 import warnings
@@ -120,7 +121,10 @@ class RunFolder(Callback):
             print(f"left out {line}")
         print(f"images: {describe(trainer.datamodule)}; {networks}")
         print(f"run: {self.run.folder}")
-        print(f"listen: tensorboard --logdir {self.run.folder.parent} --samples_per_plugin audio=1000,images=1000")
+        # In an environment that is not activated the program is beside Python.
+        tensorboard = "tensorboard" if shutil.which("tensorboard") else Path(sys.executable).with_name("tensorboard")
+        # Without the numbers TensorBoard keeps ten clips of each sound.
+        print(f"listen: {tensorboard} --logdir {self.run.folder.parent} --samples_per_plugin audio=1000,images=1000")
 
 
 def describe(data: ImageData) -> str:

@@ -145,7 +145,7 @@ async def chromium(folder: Path) -> AsyncIterator[Page]:
 
 @contextmanager
 def _process(command: list[str], log: Path, cwd: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    # In a group of its own, so that its children end with it; programs of this Python's environment are found first.
+    # In a group of its own, so that no child outlives it; programs of this Python's environment are found first.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -160,11 +160,12 @@ def _process(command: list[str], log: Path, cwd: Path | None = None) -> Iterator
     try:
         yield process
     finally:
-        for end in (signal.SIGTERM, signal.SIGKILL):
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, end)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(5)
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(5)
 
 
 def _wait_for_line(process: subprocess.Popen[bytes], path: Path, pattern: str, seconds: float) -> str:

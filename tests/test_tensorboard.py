@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -21,7 +22,8 @@ from PIL import Image
 from gan.commands.main import main
 
 TRAIN = Path(__file__).parent.parent / "train.py"
-N_EPOCHS, N_SAMPLES, N_FRAMES, BATCH_SIZE = 3, 6, 64, 4
+N_EPOCHS = 12  # more than the 10 sounds of a tag that TensorBoard keeps when it is not told to keep all
+N_SAMPLES, N_FRAMES, BATCH_SIZE = 6, 64, 4
 N_RECORDINGS, N_HELD_OUT, CROPS_A_RECORDING = 14, 1, 2
 N_BATCHES = (N_RECORDINGS - N_HELD_OUT) * CROPS_A_RECORDING // BATCH_SIZE
 ALL_STEPS = list(range(1, N_EPOCHS * N_BATCHES + 1))
@@ -46,7 +48,7 @@ def make_images(folder: Path) -> None:
 
 
 def train(folder: Path) -> str:
-    """Train for a second; returns the command that train.py says to listen with."""
+    """Train for a few seconds; returns the command that train.py says to listen with."""
     options = {
         "data.images": "images",
         "data.n_frames": N_FRAMES,
@@ -99,21 +101,23 @@ async def leaf_through(page: Page, card: str, content: str, shots: Path) -> set[
     filled = f"deep('{card}').every(card => deep('{content}', card.shadowRoot).length)"
     forward = "deep('paper-button').find(button => button.innerText.match(/next page/i) && !button.disabled)"
     seen = ""
-    while True:
+    for number in count(1):
         await page.wait_for(f"!['', '{seen}'].includes({cards}.join()) && {filled}")
         seen = await page.evaluate(f"{cards}.join()")
-        await page.screenshot(shots.with_name(f"{shots.name}_{len(tags)}.png"))
+        await page.screenshot(shots.with_name(f"{shots.name}_{number}.png"))
         assert not tags & set(seen.split(","))
         tags |= set(seen.split(","))
         if not await page.evaluate(f"Boolean({forward})"):
-            return tags
+            break
         await page.evaluate(f"{forward}.click()")
+    return tags
 
 
-async def open_clip(page: Page, address: str, tag: str) -> None:
-    """Let the audio tab show one tag; its player is then `deep('audio')[0]`."""
-    await page.open(f"{address}#audio&tagFilter={tag}")
-    await page.wait_for(f"deep('tf-audio-loader')[0]?.tag == '{tag}' && deep('audio')[0]?.readyState > 0")
+async def find_clip(page: Page, tag: str) -> None:
+    """Let the audio tab show one tag before all others; its player is then `deep('audio')[0]`."""
+    await page.evaluate(f"deep('.search-input')[0].value = '{tag}'")
+    first = "deep('tf-audio-loader')[0]"
+    await page.wait_for(f"{first}?.tag == '{tag}' && deep('audio', {first}.shadowRoot)[0]?.readyState > 0")
 
 
 async def play(page: Page) -> None:
@@ -166,7 +170,7 @@ async def look(address: str, profile: Path, shots: Path) -> None:
         for name in SAMPLES:
             assert [point["step"] for point in await points(page, run, "audio", f"audio/{name}")] == EPOCH_STEPS
         for name in ("real_0", "inverted_0", "sample_0"):
-            await open_clip(page, address, f"audio/{name}")
+            await find_clip(page, f"audio/{name}")
             await play(page)
         assert await slide(page) == EPOCH_STEPS
 

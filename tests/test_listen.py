@@ -1,0 +1,187 @@
+"""What is logged is what was asked for: levels, gain, pictures, silence."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import SMALL
+
+from gan.data.datamodule import Crop, ImageData
+from gan.errors import InputError
+from gan.listen.callbacks import Listen, colour
+from gan.sound.encoder import encode_recordings
+from gan.sound.phase.convergence import spectral_convergence_db
+from gan.sound.spectrogram import db_from_image, magnitude_from_db
+
+
+class Writer:
+    """Stands for TensorBoard's."""
+
+    def __init__(self):
+        self.audio, self.images = {}, {}
+
+    def add_audio(self, tag, sound, step, sample_rate):
+        assert sample_rate == SMALL.sample_rate
+        self.audio[tag, step] = sound
+
+    def add_image(self, tag, picture, step, dataformats):
+        assert dataformats == "HWC"
+        self.images[tag, step] = picture
+
+    def flush(self):
+        pass
+
+
+class FixedModel:
+    """Stands for a GAN: gives back the images that it holds."""
+
+    latent_dim, seed, batches_seen, device = 4, 0, 0, torch.device("cpu")
+
+    def __init__(self, images):
+        self.images = images
+        self.latents = []
+
+    def sample(self, latents):
+        self.latents.append(latents)
+        return self.images
+
+
+class FixedTrainer:
+    """Stands for Lightning's."""
+
+    is_global_zero, current_epoch, loggers = True, 0, ()
+
+    def __init__(self, data):
+        self.datamodule = data
+
+
+@pytest.fixture
+def listening(tmp_path, sound, monkeypatch):
+    """A callback, its trainer and writer, and images of eight recordings, the quietest 40 dB below the loudest."""
+    (tmp_path / "recordings").mkdir()
+    for index in range(8):
+        waveform = 10 ** (-2 * index / 7) * sound(2016, seed=index, sample_rate=8000)
+        soundfile.write(tmp_path / "recordings" / f"{index}.wav", waveform, 8000, "FLOAT")
+    encode_recordings(tmp_path / "recordings", tmp_path / "images", SMALL)
+    data = ImageData(tmp_path / "images", n_frames=64, batch_size=2, validation_fraction=0.0)
+    data.setup()
+    writer = Writer()
+    monkeypatch.setattr("gan.listen.callbacks._writers", lambda trainer: [writer])
+    monkeypatch.setattr("gan.listen.callbacks.GAN", FixedModel)
+    return Listen(n_samples=3), FixedTrainer(data), writer
+
+
+def test_real_and_inverted_have_one_gain(listening):
+    listen, trainer, writer = listening
+    listen.on_train_start(trainer, FixedModel(None))
+    assert {tag for tag, _ in writer.audio} == {tag.replace("image", "audio") for tag, _ in writer.images}
+    assert {tag for tag, _ in writer.audio} == {
+        f"audio/{kind}_{index}" for kind in ("real", "inverted") for index in range(3)
+    }
+    peak = max(float(writer.audio[f"audio/inverted_{index}", 0].abs().max()) for index in range(3))
+    assert peak == pytest.approx(0.5, abs=1e-4)
+    levels = []
+    for index in range(3):
+        real, inverted = writer.audio[f"audio/real_{index}", 0], writer.audio[f"audio/inverted_{index}", 0]
+        assert real.shape == inverted.shape
+        levels.append(float(20 * torch.log10(real.square().mean().sqrt())))
+        assert float(20 * torch.log10(inverted.square().mean().sqrt())) == pytest.approx(levels[-1], abs=1.0)
+    # Recordings lie 40 / 7 dB apart; differences are heard as they are.
+    assert max(levels) - min(levels) > 10
+
+
+def test_real_crop_is_the_recording_of_its_image(listening):
+    listen, trainer, writer = listening
+    listen.on_train_start(trainer, FixedModel(None))
+    image = trainer.datamodule.crops()[Crop(4, 0)].images
+    magnitude = magnitude_from_db(db_from_image(image[0, 0], trainer.datamodule.scale)) * listen._gain
+    scores = [
+        float(spectral_convergence_db(writer.audio[f"audio/real_{index}", 0], magnitude, SMALL)) for index in range(3)
+    ]
+    assert sorted(scores)[0] < -20
+    assert sorted(scores)[1] > -10
+
+
+def test_recordings_that_are_gone_are_left_out(listening, tmp_path):
+    listen, trainer, writer = listening
+    for path in (tmp_path / "recordings").iterdir():
+        path.unlink()
+    listen.on_train_start(trainer, FixedModel(None))
+    assert {tag for tag, _ in writer.audio} == {f"audio/inverted_{index}" for index in range(3)}
+
+
+def test_samples_keep_their_levels_and_latents(listening):
+    listen, trainer, writer = listening
+    data = trainer.datamodule
+    images = torch.stack([data.crops()[Crop(index, 0)].images[0] for index in (0, 7)] + [torch.full((1, 64, 64), -1.0)])
+    model = FixedModel(images)
+    listen.on_train_start(trainer, model)
+    model.batches_seen = 12
+    listen.on_train_epoch_end(trainer, model)
+    model.batches_seen = 24
+    listen.on_train_epoch_end(trainer, model)
+    torch.testing.assert_close(model.latents[0], model.latents[1], rtol=0, atol=0)
+    loud, quiet, silent = (writer.audio[f"audio/sample_{index}", 12] for index in range(3))
+    ratio_db = 20 * torch.log10(loud.square().mean().sqrt() / quiet.square().mean().sqrt())
+    assert float(ratio_db) == pytest.approx(40, abs=2)  # as the recordings were made
+    assert float(silent.abs().max()) < 2e-3
+    torch.testing.assert_close(loud, writer.audio["audio/sample_0", 24], rtol=0, atol=0)
+
+
+def test_what_is_no_number_or_too_loud_is_made_playable(listening):
+    listen, trainer, writer = listening
+    model = FixedModel(torch.ones(3, 1, 64, 64))
+    model.images[1] = float("nan")
+    listen.on_train_start(trainer, model)
+    listen.on_train_epoch_end(trainer, model)
+    loud, broken = (writer.audio[f"audio/sample_{index}", 0] for index in range(2))
+    assert float(loud.abs().max()) == 1.0
+    assert float(broken.abs().max()) == 0.0
+
+
+def test_resumed_run_logs_no_reference_twice_but_keeps_the_gain(listening):
+    listen, trainer, writer = listening
+    listen.on_train_start(trainer, FixedModel(None))
+    again = Listen(n_samples=3)
+    resumed = FixedModel(None)
+    resumed.batches_seen = 100
+    writer.audio.clear()
+    again.on_train_start(trainer, resumed)
+    assert writer.audio == {}
+    assert again._gain == listen._gain
+
+
+def test_every_n_epochs(listening):
+    _, trainer, writer = listening
+    listen = Listen(n_samples=3, every_n_epochs=2)
+    model = FixedModel(torch.zeros(3, 1, 64, 64))
+    for epoch in range(4):
+        trainer.current_epoch = epoch
+        model.batches_seen = 10 * (epoch + 1)
+        listen.on_train_epoch_end(trainer, model)
+    assert [step for tag, step in writer.audio if tag == "audio/sample_0"] == [20, 40]
+
+
+def test_other_ranks_are_quiet(listening):
+    listen, trainer, writer = listening
+    trainer.is_global_zero = False
+    listen.on_train_start(trainer, FixedModel(None))
+    listen.on_train_epoch_end(trainer, FixedModel(None))
+    assert writer.audio == writer.images == {}
+
+
+def test_pictures_are_upright_and_coloured():
+    image = np.full((64, 32), -1.0, np.float32)
+    image[0] = 1.0  # the lowest frequency is loud
+    picture = colour(image)
+    assert picture.shape == (64, 32, 3)
+    assert picture[-1].min() > 180  # at the bottom, pale
+    assert picture[0].max() < 10  # black above
+    ramp = colour(np.linspace(-1, 1, 64, dtype=np.float32)[None].repeat(2, 0))[0].astype(float)
+    luminance = ramp @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(luminance) > -1).all(), "brighter is louder"
+
+
+def test_senseless_options_are_refused():
+    with pytest.raises(InputError, match="must be 1 or more"):
+        Listen(n_samples=0)
