@@ -160,8 +160,11 @@ def find_resumed(arguments: list[str]) -> Run | None:
     given, _ = parser.parse_known_args(arguments)
     if given.resume is None:
         return None
-    run = Run(Path(given.resume)) if given.resume else newest_run(Path(given.root))
-    run.newest_checkpoint()
+    try:
+        run = Run(Path(given.resume)) if given.resume else newest_run(Path(given.root))
+        run.newest_checkpoint()
+    except InputError as error:
+        raise InputError(f"nothing to resume: {error}") from error
     return run
 
 

@@ -80,7 +80,7 @@ def newest_run(root: Path) -> Run:
     """
     checkpoints = list(root.glob("*/checkpoints/epoch_*.ckpt"))
     if not checkpoints:
-        raise InputError(f"nothing to resume: no run in {root} has a checkpoint; start one without --resume")
+        raise InputError(f"no run in {root} has a checkpoint; start one with `python train.py`")
     return Run(max(checkpoints, key=lambda path: path.stat().st_mtime_ns).parent.parent)
 
 
@@ -109,7 +109,7 @@ def load_run(run: Run, checkpoint: Path | None = None, device: str = "cpu") -> T
         config[network]["init_args"]["image_size"] = data["image_size"]
     parser = ArgumentParser()
     parser.add_class_arguments(GAN, "model")
-    gan: GAN = parser.instantiate_classes(parser.parse_object({"model": config})).model
+    gan: GAN = parser.instantiate(parser.parse_object({"model": config})).model
     gan.load_state_dict(state["state_dict"])
     return Trained(
         gan.to(device).eval(),

@@ -56,7 +56,7 @@ def find_browser() -> str | None:
 def serving(command: list[str], log: Path, cwd: Path | None = None, seconds: float = 30.0) -> Iterator[str]:
     """Run a program that prints its own address; gives that address, ends the program and its children."""
     with _process(command, log, cwd) as process:
-        yield _wait_for_line(process, log, r"http://127\.0\.0\.1:\d+/", seconds)
+        yield _wait_for_output(process, log, r"http://127\.0\.0\.1:\d+/", seconds)
 
 
 class Page:
@@ -105,8 +105,7 @@ class Page:
 
     async def fetch(self, url: str) -> bytes:
         """What the page gets from an address."""
-        content = await self.evaluate(f"fetch({url!r}).then(answer => answer.bytes()).then(bytes => bytes.toBase64())")
-        return base64.b64decode(content)
+        return base64.b64decode(await self.evaluate(f"fetch({url!r}).then({_BASE64_OF_ANSWER})"))
 
     async def screenshot(self, path: Path, seconds: float = 10.0) -> None:
         """Save what is to be seen, once it does not change any more."""
@@ -128,9 +127,10 @@ async def chromium(folder: Path) -> AsyncIterator[Page]:
     log = folder / "chromium.log"
     folder.mkdir()
     with _process([program, *_FLAGS, f"--user-data-dir={folder / 'profile'}", "about:blank"], log) as process:
-        port = _wait_for_line(process, folder / "profile" / "DevToolsActivePort", r"^\d+(?=\n/)", 30)
+        # On a free port, which it says; Puppeteer finds it in the same way.
+        server = _wait_for_output(process, log, r"(?<=DevTools listening on ws://)[^/\s]+(?=/)", 30)
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20)) as session:
-            async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
+            async with session.get(f"http://{server}/json/list") as answer:
                 tab = next(target for target in await answer.json() if target["type"] == "page")
             async with session.ws_connect(tab["webSocketDebuggerUrl"], max_msg_size=0) as socket:
                 page = Page(socket)
@@ -168,14 +168,16 @@ def _process(command: list[str], log: Path, cwd: Path | None = None) -> Iterator
         process.wait(5)
 
 
-def _wait_for_line(process: subprocess.Popen[bytes], path: Path, pattern: str, seconds: float) -> str:
-    """What a process has written into a file."""
+def _wait_for_output(process: subprocess.Popen[bytes], log: Path, pattern: str, seconds: float) -> str:
+    """The first match of a pattern in what a process prints."""
     end = time.monotonic() + seconds
     while True:
-        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-        if found := re.search(pattern, text):
+        ended = process.poll() is not None or time.monotonic() > end
+        output = log.read_text(encoding="utf-8", errors="replace")
+        if found := re.search(pattern, output):
             return found[0]
-        if process.poll() is not None or time.monotonic() > end:
-            state = f"ended with {process.returncode}" if process.poll() is not None else f"wrote none in {seconds} s"
-            raise RuntimeError(f"{process.args}: no {pattern} in {path.name}, {state}:\n{text}")
+        if ended:
+            raise RuntimeError(
+                f"{process.args}: no {pattern} in {seconds} s, exit code {process.returncode}:\n{output}"
+            )
         time.sleep(_POLL_SECONDS)

@@ -8,7 +8,8 @@ from conftest import SMALL
 
 from gan.data.datamodule import Crop, ImageData
 from gan.errors import InputError
-from gan.listen.callbacks import Listen, colour
+from gan.listen.callbacks import Listen
+from gan.listen.picture import colour
 from gan.sound.encoder import encode_recordings
 from gan.sound.phase.convergence import spectral_convergence_db
 from gan.sound.spectrogram import db_from_image, magnitude_from_db
@@ -171,13 +172,13 @@ def test_other_ranks_are_quiet(listening):
 
 
 def test_pictures_are_upright_and_coloured():
-    image = np.full((64, 32), -1.0, np.float32)
+    image = torch.full((64, 32), -1.0)
     image[0] = 1.0  # the lowest frequency is loud
     picture = colour(image)
     assert picture.shape == (64, 32, 3)
     assert picture[-1].min() > 180  # at the bottom, pale
     assert picture[0].max() < 10  # black above
-    ramp = colour(np.linspace(-1, 1, 64, dtype=np.float32)[None].repeat(2, 0))[0].astype(float)
+    ramp = colour(torch.linspace(-1, 1, 64).expand(2, -1))[0].astype(float)
     luminance = ramp @ [0.2126, 0.7152, 0.0722]
     assert (np.diff(luminance) > -1).all(), "brighter is louder"
 

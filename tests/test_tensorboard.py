@@ -82,9 +82,8 @@ async def wait_for_run(page: Page) -> str:
     """Name of the one run, once TensorBoard has read it to its end."""
     run: str = await page.wait_for("fetch('data/runs').then(answer => answer.json()).then(runs => runs[0])")
     last = address_of(run, "images", f"image/sample_{N_SAMPLES - 1}")
-    await page.wait_for(
-        f"fetch('{last}').then(async answer => answer.ok && (await answer.json()).length == {N_EPOCHS})"
-    )
+    step = "async answer => answer.ok && (await answer.json()).at(-1).step"
+    await page.wait_for(f"fetch('{last}').then({step}).then(step => step == {EPOCH_STEPS[-1]})")
     return run
 
 

@@ -4,23 +4,18 @@ import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from gan.data.datamodule import Crop, ImageData
 from gan.errors import InputError
+from gan.listen.picture import colour
 from gan.model.gan import GAN
 from gan.seed import derive_seed
+from gan.sound.inversion import waveform_from_image
 from gan.sound.phase.griffin_lim import GriffinLim
 from gan.sound.recording import read_excerpt
-from gan.sound.spectrogram import (
-    db_from_image,
-    db_from_magnitude,
-    image_from_db,
-    magnitude_from_db,
-    magnitude_from_waveform,
-)
+from gan.sound.spectrogram import db_from_magnitude, image_from_db, magnitude_from_waveform
 
 # The loudest real crop is played at this peak, -6 dBFS: samples may be twice as loud before they clip.
 _REAL_PEAK = 0.5
@@ -79,8 +74,7 @@ class Listen(Callback):
             self._log(trainer, f"sample_{index}", waveform, images[index], pl_module.batches_seen)
 
     def _waveforms(self, images: Tensor, data: ImageData) -> Tensor:
-        magnitude = magnitude_from_db(db_from_image(images[:, 0].float(), data.scale))
-        return GriffinLim(data.settings, n_iter=self.n_iter)(magnitude)
+        return waveform_from_image(images, data.scale, GriffinLim(data.settings, n_iter=self.n_iter))
 
     def _image(self, waveform: Tensor, data: ImageData) -> Tensor:
         level_db = db_from_magnitude(magnitude_from_waveform(waveform, data.settings), top_db=None)
@@ -90,23 +84,8 @@ class Listen(Callback):
         sound = torch.nan_to_num(waveform * self._gain).clamp(-1.0, 1.0).cpu()
         for writer in _writers(trainer):
             writer.add_audio(f"audio/{name}", sound, step, sample_rate=_data(trainer).settings.sample_rate)
-            writer.add_image(f"image/{name}", colour(image[0].float().cpu().numpy()), step, dataformats="HWC")
+            writer.add_image(f"image/{name}", colour(image[0]), step, dataformats="HWC")
             writer.flush()
-
-
-def colour(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """An image as a picture for people: low frequencies at the bottom, a perceptually even colour map.
-
-    Args:
-        image: Shape (n_freqs, n_frames), in [-1, 1].
-
-    Returns:
-        Shape (n_freqs, n_frames, 3).
-    """
-    from matplotlib import colormaps
-
-    picture: NDArray[np.uint8] = colormaps["magma"](np.nan_to_num(image[::-1]) * 0.5 + 0.5, bytes=True)[..., :3]
-    return picture
 
 
 def _data(trainer: Trainer) -> ImageData:

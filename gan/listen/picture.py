@@ -1,0 +1,21 @@
+"""Images as pictures for people."""
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def colour(image: Tensor) -> NDArray[np.uint8]:
+    """Colour an image, low frequencies at the bottom, with a map whose lightness rises evenly.
+
+    Args:
+        image: Shape (n_freqs, n_frames), in [-1, 1]; what is no number becomes the middle of the map.
+
+    Returns:
+        Shape (n_freqs, n_frames, 3).
+    """
+    from matplotlib import colormaps
+
+    values = np.nan_to_num(image.float().cpu().numpy())
+    picture: NDArray[np.uint8] = colormaps["magma"](values[::-1] * 0.5 + 0.5, bytes=True)[..., :3]
+    return picture
