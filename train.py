@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import shlex
 import shutil
 import sys
 import time
@@ -124,7 +125,9 @@ class RunFolder(Callback):
         # In an environment that is not activated the program is beside Python.
         tensorboard = "tensorboard" if shutil.which("tensorboard") else Path(sys.executable).with_name("tensorboard")
         # Without the numbers TensorBoard keeps ten clips of each sound.
-        print(f"listen: {tensorboard} --logdir {self.run.folder.parent} --samples_per_plugin audio=1000,images=1000")
+        options = ["--logdir", self.run.folder.parent, "--samples_per_plugin", "audio=1000,images=1000"]
+        print(f"listen: {shlex.join(map(str, [tensorboard, *options]))}")
+        print("then open http://localhost:6006/#audio")
 
 
 def describe(data: ImageData) -> str:

@@ -68,6 +68,13 @@ def test_initial_weights_are_the_papers():
         assert float(layer.weight.detach().std()) == pytest.approx(0.02, rel=0.3)
 
 
+def test_first_images_are_dark_to_the_borders():
+    torch.manual_seed(0)
+    images = Generator((64, 32), base_channels=8)(torch.randn(16, 128)).detach()
+    assert float(images.mean()) == pytest.approx(-0.9, abs=0.05)
+    assert float(images[..., 0].mean()) == pytest.approx(-0.9, abs=0.05)
+
+
 def test_every_latent_and_every_pixel_counts():
     torch.manual_seed(0)
     generator = Generator((64, 32), latent_dim=8, base_channels=4).eval()

@@ -79,8 +79,7 @@ def test_real_and_inverted_have_one_gain(listening):
     assert {tag for tag, _ in writer.audio} == {
         f"audio/{kind}_{index}" for kind in ("real", "inverted") for index in range(3)
     }
-    peak = max(float(writer.audio[f"audio/inverted_{index}", 0].abs().max()) for index in range(3))
-    assert peak == pytest.approx(0.5, abs=1e-4)
+    assert max(float(waveform.abs().max()) for waveform in writer.audio.values()) == pytest.approx(0.5, abs=0.05)
     levels = []
     for index in range(3):
         real, inverted = writer.audio[f"audio/real_{index}", 0], writer.audio[f"audio/inverted_{index}", 0]
@@ -91,6 +90,24 @@ def test_real_and_inverted_have_one_gain(listening):
     assert max(levels) - min(levels) > 10
 
 
+def test_equal_levels_lift_the_real_ones_too(listening):
+    _, trainer, writer = listening
+    data = ImageData(trainer.datamodule.images, n_frames=64, batch_size=2, equal_levels=True)
+    data.setup()
+    Listen(n_samples=3).on_train_start(FixedTrainer(data), FixedModel(None))
+    for index in range(3):
+        real, inverted = (writer.audio[f"audio/{kind}_{index}", 0].square().mean() for kind in ("real", "inverted"))
+        assert float(10 * torch.log10(real / inverted)) == pytest.approx(0, abs=0.5)
+
+
+def test_clips_begin_and_end_without_a_click(listening):
+    listen, trainer, writer = listening
+    listen.on_train_start(trainer, FixedModel(None))
+    for sound in writer.audio.values():
+        assert float(sound[0]) == float(sound[-1]) == 0.0
+        assert float(sound[1:4].abs().max()) < 0.05
+
+
 def test_real_crop_is_the_recording_of_its_image(listening):
     listen, trainer, writer = listening
     listen.on_train_start(trainer, FixedModel(None))
@@ -99,7 +116,7 @@ def test_real_crop_is_the_recording_of_its_image(listening):
     scores = [
         float(spectral_convergence_db(writer.audio[f"audio/real_{index}", 0], magnitude, SMALL)) for index in range(3)
     ]
-    assert sorted(scores)[0] < -20
+    assert sorted(scores)[0] < -15
     assert sorted(scores)[1] > -10
 
 

@@ -59,6 +59,7 @@ def train(folder: Path) -> str:
         "trainer.max_epochs": N_EPOCHS,
         "trainer.log_every_n_steps": 1,
         "trainer.accelerator": "cpu",
+        "trainer.default_root_dir": "my runs",
     }
     finished = subprocess.run(
         [sys.executable, TRAIN, *(f"--{name}={value}" for name, value in options.items())],

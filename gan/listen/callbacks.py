@@ -5,6 +5,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.utils.tensorboard import SummaryWriter
 
 from gan.data.datamodule import Crop, ImageData
@@ -19,6 +20,8 @@ from gan.sound.spectrogram import db_from_magnitude, image_from_db, magnitude_fr
 
 # The loudest real crop is played at this peak, -6 dBFS: samples may be twice as loud before they clip.
 _REAL_PEAK = 0.5
+# A crop may begin and end in the middle of a sound, which would click.
+_FADE_SECONDS = 0.005
 
 
 class Listen(Callback):
@@ -34,7 +37,7 @@ class Listen(Callback):
         n_iter: Iterations of Griffin-Lim.
     """
 
-    def __init__(self, n_samples: int = 6, every_n_epochs: int = 1, n_iter: int = 32) -> None:
+    def __init__(self, n_samples: int = 4, every_n_epochs: int = 1, n_iter: int = 32) -> None:
         if min(n_samples, every_n_epochs) < 1:
             raise InputError(f"listen.n_samples {n_samples} and every_n_epochs {every_n_epochs} must be 1 or more")
         self.n_samples = n_samples
@@ -51,15 +54,15 @@ class Listen(Callback):
         crops = _spread(data, self.n_samples)
         images = data.crops().__getitems__(crops).images.to(pl_module.device)
         inverted = self._waveforms(images, data)
-        peak = float(inverted.abs().max())
+        real = [_real_waveform(data, crop, inverted.shape[-1]) for crop in crops]
+        peak = max(float(waveform.abs().max()) for waveform in (inverted, *real) if waveform is not None)
         self._gain = _REAL_PEAK / peak if peak > 0 else 1.0
         if pl_module.batches_seen > 0:
             return
-        for index, crop in enumerate(crops):
+        for index, waveform in enumerate(real):
             self._log(trainer, f"inverted_{index}", inverted[index], self._image(inverted[index], data), 0)
-            real = _real_waveform(data, crop, inverted.shape[-1])
-            if real is not None:
-                self._log(trainer, f"real_{index}", real, images[index], 0)
+            if waveform is not None:
+                self._log(trainer, f"real_{index}", waveform, images[index], 0)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log samples of the fixed latents."""
@@ -78,10 +81,17 @@ class Listen(Callback):
 
     def _image(self, waveform: Tensor, data: ImageData) -> Tensor:
         level_db = db_from_magnitude(magnitude_from_waveform(waveform, data.settings), top_db=None)
-        return image_from_db(level_db, data.scale)[None]
+        image = image_from_db(level_db, data.scale)[None]
+        # Frames that reach over the crop's ends see the cut, not the sound.
+        n_edge = min(data.settings.n_fft // (2 * data.settings.hop_length), (image.shape[-1] - 1) // 2)
+        return pad(image[..., n_edge : image.shape[-1] - n_edge], (n_edge, n_edge), mode="replicate")
 
     def _log(self, trainer: Trainer, name: str, waveform: Tensor, image: Tensor, step: int) -> None:
-        sound = torch.nan_to_num(waveform * self._gain).clamp(-1.0, 1.0).cpu()
+        n_fade = round(_FADE_SECONDS * _data(trainer).settings.sample_rate)
+        fade = torch.linspace(0.0, 1.0, n_fade)
+        sound = torch.nan_to_num(waveform.cpu() * self._gain).clamp(-1.0, 1.0)
+        sound[:n_fade] *= fade
+        sound[-n_fade:] *= fade.flip(0)
         for writer in _writers(trainer):
             writer.add_audio(f"audio/{name}", sound, step, sample_rate=_data(trainer).settings.sample_rate)
             writer.add_image(f"image/{name}", colour(image[0]), step, dataformats="HWC")
@@ -116,4 +126,8 @@ def _real_waveform(data: ImageData, crop: Crop, n_samples: int) -> Tensor | None
         excerpt = read_excerpt(data.images / image.recording, settings.sample_rate, start_second, n_samples)
     except InputError:
         return None
-    return torch.from_numpy(excerpt)
+    waveform = torch.from_numpy(excerpt)
+    if data.equal_levels and image.level_db is not None:
+        # As the GAN sees it: lifted to the level that its images are played at.
+        waveform *= 10.0 ** ((data.scale.top_db - image.level_db) / 20.0)
+    return waveform

@@ -4,6 +4,7 @@ import math
 from itertools import pairwise
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -11,6 +12,9 @@ from gan.errors import InputError
 
 Normalization = Literal["none", "batch", "spectral"]
 
+# A spectrogram is mostly silence. Where nothing is active yet the generator begins there (tanh of this is -0.9) and
+# not at the middle grey of a photograph, which it would first have to unlearn, the borders last of all.
+_QUIET = -1.5
 # The smaller side of the grid that the generator starts from; the classic network's is 4.
 _MIN_BASE, _MAX_BASE = 4, 15
 _MIN_STAGES = 3
@@ -54,6 +58,8 @@ def _advice(image_size: tuple[int, int]) -> str:
 class Generator(nn.Module):
     """Latents to images: a projection to a small grid, then transposed convolutions that double it.
 
+    The first images are dark, as silence is, where the paper's are grey.
+
     Args:
         image_size: (n_freqs, n_frames); comes from the data.
         latent_dim: Length of a latent.
@@ -82,9 +88,10 @@ class Generator(nn.Module):
                 nn.BatchNorm2d(next_width),
                 nn.ReLU(inplace=True),
             ]
-        layers += [nn.ConvTranspose2d(widths[-1], 1, 4, 2, 1), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
+        self.to_image = nn.ConvTranspose2d(widths[-1], 1, 4, 2, 1)
         self.apply(_initialise)
+        self.to_image.bias = nn.Parameter(torch.full((1,), _QUIET))
 
     def forward(self, latents: Tensor) -> Tensor:
         """Generate.
@@ -95,8 +102,8 @@ class Generator(nn.Module):
         Returns:
             Images, shape (batch, 1, n_freqs, n_frames), in [-1, 1].
         """
-        images: Tensor = self.layers(latents[:, :, None, None])
-        return images
+        images: Tensor = self.to_image(self.layers(latents[:, :, None, None]))
+        return images.tanh()
 
 
 class Discriminator(nn.Module):
