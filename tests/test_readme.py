@@ -1,0 +1,62 @@
+"""Every command of the README, run as it stands there, in a folder of its own."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [line.strip() for line in re.findall(r"^    (\S.*)$", README, flags=re.MULTILINE)]
+# A training of minutes is cut to a few batches; nothing else is changed.
+SHORT = ["--trainer.max_epochs=1", "--model.generator.init_args.base_channels=2", "--data.batch_size=2"]
+
+
+def test_every_kind_of_command_is_known():
+    kinds = {shlex.split(command)[0] for command in COMMANDS}
+    assert kinds == {"make", "pip", "gan", "python", ".venv/bin/tensorboard"}
+    assert len(COMMANDS) >= 10
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("make")])
+def test_make_knows_its_targets(command):
+    plan = subprocess.run([*command.split(), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    wanted = {"make train": "python train.py", "make test": "-m pytest"}[command]
+    assert wanted in plan
+    if command == "make test":
+        assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_commands_run_in_their_order(tmp_path, sound):
+    for name in ("train.py", "configs", "gan", "pyproject.toml", "README.md", "LICENSE", "notebooks"):
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
+    for index in range(6):
+        (tmp_path / "recordings").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / "recordings" / f"{index}.flac", sound(22050 * 13, seed=index), 22050)
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    ran = 0
+    for command in COMMANDS:
+        words = shlex.split(command)
+        if words[0] == "make" or "tensorboard" in words[0]:  # the one above; in a browser, tests/test_tensorboard.py
+            continue
+        if words[0] == "pip":
+            words += ["--dry-run", "--no-deps", "--no-build-isolation", "--quiet"]
+        elif words[:2] == ["python", "train.py"] and not {"--help", "--resume"} & set(words):
+            words += SHORT
+        if "runs/NAME" in words:
+            words[words.index("runs/NAME")] = str(max((tmp_path / "runs").iterdir()))
+        result = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, f"{command}: {result.stdout[-2000:]} {result.stderr[-2000:]}"
+        ran += 1
+    assert ran >= 8
+    decoded = sorted((tmp_path / "decoded").glob("*.wav"))
+    assert len(decoded) == 6
+    assert all(soundfile.info(path).duration == pytest.approx(13, abs=0.001) for path in decoded)
