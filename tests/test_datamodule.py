@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from gan.data.datamodule import Crop, CropSampler, ImageData
+from gan.data.crops import Crop, CropSampler
+from gan.data.datamodule import ImageData
 from gan.errors import InputError
 from gan.sound.codec import decode_image
 from gan.sound.spectrogram import ImageScale, db_from_magnitude, image_from_db

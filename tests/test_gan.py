@@ -1,11 +1,13 @@
 """The training step: what moves, what does not, and that it learns."""
 
+import copy
+
 import pytest
 import torch
 from lightning import Trainer
 from torch.utils.data import DataLoader
 
-from gan.data.datamodule import Batch
+from gan.data.crops import Batch
 from gan.model.dcgan import Discriminator, Generator
 from gan.model.gan import GAN
 from gan.model.losses import NonSaturating
@@ -70,16 +72,29 @@ def test_first_step_is_adams(tmp_path):
 def test_average_follows_the_formula(tmp_path):
     gan = small_gan(ema_decay=0.5)
     trained(gan, tmp_path, 1)
-    first = copies(gan.generator)
-    averaged = copies(gan.ema.module)
-    for name, value in first.items():
-        torch.testing.assert_close(averaged[name], value, rtol=0, atol=0)  # the first average is the weights
+    first = {name: weight.detach().clone() for name, weight in gan.generator.named_parameters()}
+    for name, weight in gan.ema.module.named_parameters():
+        torch.testing.assert_close(weight, first[name], rtol=0, atol=0)  # the first average is the weights
     # The second: decay min(0.5, 2 / 11).
     trained(gan, tmp_path, 1)
-    second = copies(gan.generator)
-    for name, value in copies(gan.ema.module).items():
-        expected = torch.lerp(first[name], second[name], 1 - 2 / 11) if value.is_floating_point() else second[name]
-        torch.testing.assert_close(value, expected)
+    averaged = dict(gan.ema.module.named_parameters())
+    for name, weight in gan.generator.named_parameters():
+        torch.testing.assert_close(averaged[name], torch.lerp(first[name], weight.detach(), 1 - 2 / 11))
+
+
+def test_average_has_batch_statistics_of_its_own(tmp_path):
+    gan = trained(small_gan(generator_lr=1e-3, ema_decay=0.999), tmp_path, 40)
+    latents = torch.randn(512, 8, generator=torch.Generator().manual_seed(3))
+    sampled = gan.sample(latents)
+    with torch.no_grad():
+        expected = gan.ema.train()(latents)  # normalised by the statistics of these very latents
+        borrowed = copy.deepcopy(gan.ema.module)
+        for mine, other in zip(borrowed.buffers(), gan.generator.buffers(), strict=True):
+            mine.copy_(other)
+        wrong = borrowed.eval()(latents)
+    error, error_of_borrowed = (float((images - expected).abs().mean()) for images in (sampled, wrong))
+    assert error < 0.02
+    assert error_of_borrowed > 3 * error
 
 
 def test_samples_come_from_the_average_one_by_one(tmp_path):

@@ -6,7 +6,8 @@ import soundfile
 import torch
 from conftest import SMALL
 
-from gan.data.datamodule import Crop, ImageData
+from gan.data.crops import Crop
+from gan.data.datamodule import ImageData
 from gan.errors import InputError
 from gan.listen.callbacks import Listen
 from gan.listen.picture import colour

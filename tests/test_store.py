@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import gan.data.store as store_module
-from gan.data.store import ImageStore, find_images, open_store
+import gan.data.build as build_module
+from gan.data.build import find_images, open_store
+from gan.data.store import ImageStore
 from gan.errors import InputError
 from gan.sound.codec import read_codes
 
@@ -45,7 +46,7 @@ def count_decodes(monkeypatch) -> list[Path]:
         decoded.append(path)
         return read_codes(path)
 
-    monkeypatch.setattr(store_module, "read_codes", counting)
+    monkeypatch.setattr(build_module, "read_codes", counting)
     return decoded
 
 
@@ -104,7 +105,7 @@ def test_a_training_keeps_its_frames_while_the_store_is_refreshed(images, write_
 
 
 def test_stopped_build_goes_on_where_it_was(images, monkeypatch):
-    monkeypatch.setattr(store_module, "_CHUNK", 4)
+    monkeypatch.setattr(build_module, "_CHUNK", 4)
     calls = 0
 
     def stopped(path):
@@ -114,7 +115,7 @@ def test_stopped_build_goes_on_where_it_was(images, monkeypatch):
             raise KeyboardInterrupt
         return read_codes(path)
 
-    monkeypatch.setattr(store_module, "read_codes", stopped)
+    monkeypatch.setattr(build_module, "read_codes", stopped)
     with pytest.raises(KeyboardInterrupt):
         open_store(images, images / ".store", n_threads=1)
     assert not (images / ".store" / "index.json").exists()
@@ -126,8 +127,8 @@ def test_stopped_build_goes_on_where_it_was(images, monkeypatch):
 
 
 def test_journal_that_was_cut_off_is_used_up_to_the_cut(images, monkeypatch):
-    monkeypatch.setattr(store_module, "_CHUNK", 4)
-    monkeypatch.setattr(store_module, "_finish", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(build_module, "_CHUNK", 4)
+    monkeypatch.setattr(build_module, "_finish", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         open_store(images, images / ".store", n_threads=1)
     monkeypatch.undo()

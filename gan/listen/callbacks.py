@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torch.utils.tensorboard import SummaryWriter
 
-from gan.data.datamodule import Crop, ImageData
+from gan.data.crops import Crop
+from gan.data.datamodule import ImageData
 from gan.errors import InputError
 from gan.listen.picture import colour
 from gan.model.gan import GAN
