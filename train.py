@@ -50,6 +50,8 @@ class TrainingCLI(LightningCLI):
 
     def __init__(self, resumed: Run | None, **kwargs: Any) -> None:
         self.resumed = resumed
+        self.checkpoint = resumed.newest_checkpoint() if resumed else None
+        self.state = load_checkpoint(self.checkpoint) if self.checkpoint else None
         super().__init__(**kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -76,9 +78,7 @@ class TrainingCLI(LightningCLI):
         root = Path(self.config.trainer.default_root_dir)
         self.run = self.resumed or new_run(root)
         # What a killed run logged after its last checkpoint is logged again: its curves must not overlap.
-        purge_step = None
-        if self.resumed:
-            purge_step = load_checkpoint(self.resumed.newest_checkpoint())["batches_seen"] + 1
+        purge_step = self.state["batches_seen"] + 1 if self.state else None
         logger = TensorBoardLogger(
             self.run.folder.parent, "", self.run.folder.name, default_hp_metric=False, purge_step=purge_step
         )
@@ -93,10 +93,9 @@ class TrainingCLI(LightningCLI):
     def train(self) -> None:
         # Whatever does not fit is found now, before there is a run folder.
         self.datamodule.setup()
-        checkpoint = self.resumed.newest_checkpoint() if self.resumed else None
-        if checkpoint:
-            self.datamodule.load_state_dict(load_checkpoint(checkpoint)["ImageData"])
-        self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
+        if self.state:
+            self.datamodule.load_state_dict(self.state["ImageData"])
+        self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint, weights_only=True)
 
 
 class RunFolder(Callback):
