@@ -56,6 +56,7 @@ def train(folder: Path) -> str:
         "model.generator.init_args.base_channels": 4,
         "model.discriminator.init_args.base_channels": 4,
         "listen.n_samples": N_SAMPLES,
+        "listen.n_references": N_SAMPLES,
         "trainer.max_epochs": N_EPOCHS,
         "trainer.log_every_n_steps": 1,
         "trainer.accelerator": "cpu",

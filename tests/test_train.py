@@ -24,6 +24,7 @@ SMALL = [
     "--trainer.log_every_n_steps=2",
     "--trainer.accelerator=cpu",
     "--listen.n_samples=2",
+    "--listen.n_references=2",
 ]
 
 

@@ -33,15 +33,22 @@ class Listen(Callback):
     generated from the same latents every time. All are played with one gain, so that levels can be compared.
 
     Args:
-        n_samples: Number of sounds of each sort.
+        n_samples: Number of generated sounds.
+        n_references: Number of real sounds. With the defaults all cards are on one page of TensorBoard.
         every_n_epochs: Epochs from one set of samples to the next.
         n_iter: Iterations of Griffin-Lim.
     """
 
-    def __init__(self, n_samples: int = 4, every_n_epochs: int = 1, n_iter: int = 32) -> None:
-        if min(n_samples, every_n_epochs) < 1:
-            raise InputError(f"listen.n_samples {n_samples} and every_n_epochs {every_n_epochs} must be 1 or more")
+    def __init__(self, n_samples: int = 6, n_references: int = 3, every_n_epochs: int = 1, n_iter: int = 32) -> None:
+        for name, value in (
+            ("n_samples", n_samples),
+            ("n_references", n_references),
+            ("every_n_epochs", every_n_epochs),
+        ):
+            if value < 1:
+                raise InputError(f"listen.{name} is {value}; it must be 1 or more")
         self.n_samples = n_samples
+        self.n_references = n_references
         self.every_n_epochs = every_n_epochs
         self.n_iter = n_iter
         self._gain = 1.0
@@ -52,7 +59,7 @@ class Listen(Callback):
             return
         assert isinstance(pl_module, GAN)
         data = _data(trainer)
-        crops = _spread(data, self.n_samples)
+        crops = _spread(data, self.n_references)
         images = data.crops().__getitems__(crops).images.to(pl_module.device)
         inverted = self._waveforms(images, data)
         real = [_real_waveform(data, crop, inverted.shape[-1]) for crop in crops]
