@@ -128,6 +128,10 @@ class RunFolder(Callback):
         print(f"listen: {shlex.join(map(str, [tensorboard, *options]))}")
         print("then open http://localhost:6006/#audio")
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
+            print(f"stopped; `python train.py --resume {self.run.folder}` goes on after the last whole epoch")
+
 
 def describe(data: ImageData) -> str:
     """The images of a run in a line."""

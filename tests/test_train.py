@@ -1,6 +1,7 @@
 """`python train.py` as a user runs it, small: a run folder, its sounds, resuming, and what it says of bad input."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -136,6 +137,20 @@ def test_killed_run_goes_on_with_its_last_whole_epoch(here):
     seen = steps(run, "audio/sample_0")
     assert seen == list(range(2, state["batches_seen"] + 5, 2)), "every epoch once, no gap, no overlap"
     assert steps(run, "loss/generator") == seen
+
+
+def test_ctrl_c_says_how_to_go_on(here):
+    command = [sys.executable, str(ROOT / "train.py"), "--data.images=images", *SMALL, "--trainer.max_epochs=10000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("epoch 2 "):
+                process.send_signal(signal.SIGINT)
+                break
+        said = process.stdout.read()
+    run = newest_run(Path("runs"))
+    assert f"`python train.py --resume {run.folder}` goes on" in said
+    assert process.returncode != 0
 
 
 def test_fresh_start_never_writes_into_a_run(here, run_train):
