@@ -120,14 +120,20 @@ def test_resuming_equals_never_having_stopped(here, run_train):
     assert any((other[name] != value).any() for name, value in expected.items())
 
 
-def test_killed_run_goes_on_with_its_last_whole_epoch(here):
+def train_and_stop(epoch: int, number: signal.Signals) -> str:
+    """Sends a signal to an endless training once it says that an epoch has ended; returns what it says after that."""
     command = [sys.executable, str(ROOT / "train.py"), "--data.images=images", *SMALL, "--trainer.max_epochs=10000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("epoch 3 "):
-                process.kill()
-                break
+        next(line for line in process.stdout if line.startswith(f"epoch {epoch} "))
+        process.send_signal(number)
+        said = process.stdout.read()
+    assert process.returncode != 0
+    return said
+
+
+def test_killed_run_goes_on_with_its_last_whole_epoch(here):
+    train_and_stop(3, signal.SIGKILL)
     run = newest_run(Path("runs"))
     state = torch.load(run.newest_checkpoint(), weights_only=True)
     assert state["batches_seen"] >= 4
@@ -140,17 +146,9 @@ def test_killed_run_goes_on_with_its_last_whole_epoch(here):
 
 
 def test_ctrl_c_says_how_to_go_on(here):
-    command = [sys.executable, str(ROOT / "train.py"), "--data.images=images", *SMALL, "--trainer.max_epochs=10000"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("epoch 2 "):
-                process.send_signal(signal.SIGINT)
-                break
-        said = process.stdout.read()
+    said = train_and_stop(2, signal.SIGINT)
     run = newest_run(Path("runs"))
     assert f"`python train.py --resume {run.folder}` goes on" in said
-    assert process.returncode != 0
 
 
 def test_fresh_start_never_writes_into_a_run(here, run_train):
