@@ -6,6 +6,7 @@ spectrogram settings, `events.out.tfevents.*` what TensorBoard shows and plays.
 
 import time
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,10 +67,8 @@ class Trained:
 def new_run(root: Path) -> Run:
     """A run below root that does not exist yet, named after the time."""
     name = time.strftime("%Y-%m-%d_%H-%M-%S")
-    number = 1
-    while (root / (name if number == 1 else f"{name}_{number}")).exists():
-        number += 1
-    return Run(root / (name if number == 1 else f"{name}_{number}"))
+    names = chain([name], (f"{name}_{number}" for number in count(2)))
+    return Run(next(root / name for name in names if not (root / name).exists()))
 
 
 def newest_run(root: Path) -> Run:
