@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from gan.sound.phase.griffin_lim import GriffinLim
-from gan.sound.spectrogram import SpectrogramSettings
+from gan.sound.settings import SpectrogramSettings
 
 Waveform = NDArray[np.float32]
 

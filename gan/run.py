@@ -16,7 +16,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from gan.errors import InputError
 from gan.files import atomic_write
-from gan.sound.spectrogram import ImageScale, SpectrogramSettings
+from gan.sound.settings import SpectrogramSettings
+from gan.sound.spectrogram import ImageScale
 
 if TYPE_CHECKING:
     from gan.model.gan import GAN

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from gan.sound.codec import ImageHeader, Origin, encode_image
-from gan.sound.spectrogram import SpectrogramSettings, magnitude_from_waveform
+from gan.sound.settings import SpectrogramSettings
+from gan.sound.spectrogram import magnitude_from_waveform
 
 Waveform = NDArray[np.float32]
 

@@ -12,7 +12,8 @@ from PIL import Image, PngImagePlugin
 
 from gan.errors import InputError
 from gan.sound.codec import Origin, codes_from_magnitude, decode_image, encode_image, read_codes, read_header
-from gan.sound.spectrogram import SpectrogramSettings, magnitude_from_waveform
+from gan.sound.settings import SpectrogramSettings
+from gan.sound.spectrogram import magnitude_from_waveform
 
 both_bits = pytest.mark.parametrize("bits", [16, 8])
 ORIGIN = Origin("../Записи/Dvořák, 交響曲.flac", 12.5, 6000, False)

@@ -1,5 +1,6 @@
 """`gan VERB` on the command line; `gan encode` has its own file."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,11 +12,13 @@ import pytest
 import soundfile
 import torch
 from conftest import music
+from PIL import Image
 
 from gan.commands.main import VERBS, main
 from gan.files import atomic_write
 from gan.sound.codec import Origin, encode_image
-from gan.sound.spectrogram import SpectrogramSettings, magnitude_from_waveform
+from gan.sound.settings import SpectrogramSettings
+from gan.sound.spectrogram import db_from_magnitude, magnitude_from_waveform
 
 RATE = 8000
 GRID = SpectrogramSettings(RATE, 512, 128, 512)
@@ -30,7 +33,7 @@ def image_of(path: Path, waveform: np.ndarray) -> Path:
     return path
 
 
-def decode(*arguments: str | Path, n_iter: int = 4) -> int:
+def decode(*arguments: str | Path | int, n_iter: int = 4) -> int:
     return main(["decode", *map(str, arguments), "--n_iter", str(n_iter)])
 
 
@@ -100,9 +103,7 @@ def test_nothing_clips(tmp_path: Path, sound: Sound, gain: float, capsys: pytest
     assert peak > 1
     assert "scaled" not in told["FLOAT"]
     for subtype in ("PCM_16", "PCM_24"):
-        scaled_db = float(
-            told[subtype].partition(", scaled down by ")[2].removesuffix(" dB so that it does not clip\n")
-        )
+        scaled_db = float(told[subtype].partition(", scaled down by ")[2].partition(" dB so that it does not clip")[0])
         assert scaled_db == pytest.approx(20 * np.log10(peak / 0.999), abs=0.06)
         # The same sound, only softer, and no sample cut off.
         np.testing.assert_allclose(sounds[subtype], sounds["FLOAT"] * 0.999 / peak, atol=2**-15)
@@ -145,8 +146,8 @@ def test_damaged_images_are_skipped(tmp_path: Path, sound: Sound, capsys: pytest
     assert output.out.startswith(f"{tmp_path / 'out' / 'good.wav'}: 0.50 s")
     cut, text, count = output.err.splitlines()
     assert cut.startswith(f"skipped {tmp_path / 'cut.png'}: the image is damaged")
-    assert text.startswith(f"skipped {tmp_path / 'text.png'}: not a PNG image")
-    assert count == "2 of 3 images were skipped"
+    assert text.startswith(f"skipped {tmp_path / 'text.png'}: not a picture")
+    assert count == "2 of 3 pictures were skipped"
 
 
 def test_decode_refuses_what_it_cannot_do(tmp_path: Path, sound: Sound, capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,12 +157,12 @@ def test_decode_refuses_what_it_cannot_do(tmp_path: Path, sound: Sound, capsys: 
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("a file")
     for arguments, message in (
-        ([tmp_path / "gone.png"], "gone.png: no such file or folder; give an image"),
+        ([tmp_path / "gone.png"], "gone.png: no such file or folder; give a picture"),
         ([tmp_path / "gone.png", "-o", tmp_path / "out.wav"], "gone.png: no such file"),
-        ([tmp_path / "empty"], "empty: no images (*.png) in it; make some with `gan encode`"),
-        ([one, two, "-o", tmp_path / "out.wav"], "out.wav is one file, but there are several images"),
-        ([tmp_path / "other", "-o", tmp_path / "out.wav"], "out.wav is one file, but there are several images"),
-        ([one, same, "-o", tmp_path / "out"], "several images would become the same file"),
+        ([tmp_path / "empty"], "empty: no pictures (.bmp, .gif, .jpeg, .jpg, .npy, .png, .tif, .tiff, .webp) in it"),
+        ([one, two, "-o", tmp_path / "out.wav"], "out.wav is one file, but there are several pictures"),
+        ([tmp_path / "other", "-o", tmp_path / "out.wav"], "out.wav is one file, but there are several pictures"),
+        ([one, same, "-o", tmp_path / "out"], "one.png would both become"),
         ([one, "-o", tmp_path / "file"], "one.wav: cannot be written"),
         ([one, "--n_iter", "-2"], "n_iter is -2; it must be 0 or more"),
     ):
@@ -235,7 +236,11 @@ def test_help_of_a_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert caught.value.code == 0
     text = capsys.readouterr().out
     assert text.startswith(f"usage: gan {verb}")
-    for option in {"encode": ("recordings", "--hop_length", "--bits"), "decode": ("IMAGE", "--output", "--seed")}[verb]:
+    options = {
+        "encode": ("recordings", "--hop_length", "--bits"),
+        "decode": ("PICTURE", "--output", "--seed", "--n_fft", "--reference"),
+    }
+    for option in options[verb]:
         assert option in text
 
 
@@ -263,5 +268,77 @@ def test_as_a_program(tmp_path: Path) -> None:
     assert missing.returncode == 2
     assert missing.stdout == ""
     assert missing.stderr == (
-        f"gan decode: {tmp_path / 'gone'}: no such file or folder; give an image or a folder of images\n"
+        f"gan decode: {tmp_path / 'gone'}: no such file or folder; give a picture or a folder of pictures\n"
     )
+
+
+@pytest.fixture
+def figures(tmp_path: Path, sound: Sound) -> Path:
+    """Two windows of a recording as the user's recipe draws them, smaller, and the recording."""
+    from matplotlib import pyplot as plt
+
+    recording = sound(RATE * 4)
+    soundfile.write(tmp_path / "song.wav", recording, RATE, "FLOAT")
+    (tmp_path / "figures").mkdir()
+    for end in (2, 4):
+        part = torch.from_numpy(recording[(end - 2) * RATE : end * RATE])
+        level_db = db_from_magnitude(magnitude_from_waveform(part, GRID))
+        figure = plt.figure(figsize=(8, 8), dpi=100, frameon=False)
+        axes = figure.add_axes((0, 0, 1, 1), frameon=False)
+        axes.axis("off")
+        axes.pcolormesh(level_db.numpy(), cmap="gray")
+        figure.savefig(tmp_path / "figures" / f"song.wav{end}.png")
+        plt.close(figure)
+    return tmp_path / "figures"
+
+
+def test_figures_become_sound(figures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert decode(figures, "-o", tmp_path / "out", "--sample_rate", RATE, "--report") == 0
+    told = capsys.readouterr().out
+    # Both show the same things: the table is printed once, and says what no picture shows.
+    assert told.count("found ") == 1
+    assert "n_fft        512      " in told
+    assert "no picture shows it; --sample_rate" in told
+    assert told.count("peak set to -1 dBFS because the picture does not show the level") == 2
+    assert names(tmp_path / "out") == [f"song.wav{end}{kind}" for end in (2, 4) for kind in (".report.png", ".wav")]
+    for end in (2, 4):
+        waveform, rate = soundfile.read(tmp_path / "out" / f"song.wav{end}.wav")
+        assert rate == RATE
+        assert len(waveform) == 2 * RATE // 128 * 128
+        assert 20 * np.log10(np.abs(waveform).max()) == pytest.approx(-1, abs=0.01)
+        with Image.open(tmp_path / "out" / f"song.wav{end}.report.png") as page:
+            assert page.size == (1600, 1000)
+    # Its own reports are no pictures to decode.
+    assert decode(figures, "--sample_rate", RATE, "--report") == 0
+    assert decode(figures, "--sample_rate", RATE) == 0
+
+
+def test_what_was_lost(figures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("-o", tmp_path / "out", "--sample_rate", RATE)
+    assert decode(figures / "song.wav4.png", *options, "--reference", tmp_path / "song.wav", n_iter=100) == 0
+    lines = capsys.readouterr().out.splitlines()[-5:]
+    numbers = [float(re.findall(r"[-+]?[0-9]+(?:\.[0-9]+)?", line)[0]) for line in lines]
+    start, picture_db, phase_db, level_db, _ = numbers
+    assert [line.split()[0] for line in lines] == ["start", "picture", "phase", "level", "in"]
+    # To the sample; 80 dB in 256 steps are 0.09 dB rms, less what lies at the floor.
+    assert start == pytest.approx(2.0, abs=1 / RATE)
+    assert 0.03 < picture_db < 0.1
+    assert phase_db < -20
+    # The level of the file, which has nothing to do with the recording's.
+    made, _ = soundfile.read(tmp_path / "out" / "song.wav4.wav")
+    original, _ = soundfile.read(tmp_path / "song.wav", start=2 * RATE)
+    assert level_db == pytest.approx(20 * np.log10(made.std() / original[: len(made)].std()), abs=0.2)
+
+
+def test_another_recording_is_no_reference(
+    figures: Path, tmp_path: Path, sound: Sound, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.wav"
+    soundfile.write(other, sound(RATE * 3, seed=5), RATE)
+    own = image_of(tmp_path / "own.png", sound(RATE * 2))
+    for picture in (figures / "song.wav2.png", own):
+        options = ("-o", tmp_path / f"{picture.stem}.wav", "--sample_rate", RATE, "--reference", other)
+        assert decode(picture, *options) == 1
+        assert f"not compared: {other}: " in capsys.readouterr().err
+        # The sound is there all the same.
+        assert (tmp_path / f"{picture.stem}.wav").exists()

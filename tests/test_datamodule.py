@@ -1,14 +1,22 @@
 """Crops are what the codec says they are; order and split follow from the seed alone."""
 
+from collections import Counter
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from conftest import SMALL, music
+from jsonargparse import ArgumentParser
 
-from gan.data.crops import Crop, CropSampler
+from gan.data.build import open_store
+from gan.data.crops import Crop, CropSampler, fresh_frames
 from gan.data.datamodule import ImageData
 from gan.errors import InputError
-from gan.sound.codec import decode_image
-from gan.sound.spectrogram import ImageScale, db_from_magnitude, image_from_db
+from gan.sound.codec import Origin, decode_image, encode_image
+from gan.sound.figure.options import FigureOptions
+from gan.sound.settings import SpectrogramSettings
+from gan.sound.spectrogram import ImageScale, db_from_magnitude, image_from_db, magnitude_from_waveform
 
 
 @pytest.fixture
@@ -171,6 +179,93 @@ def test_ranks_share_an_epoch(images):
         assert parts[0] + parts[1] == batch
 
 
+HOP_SECONDS = SMALL.hop_length / SMALL.sample_rate  # 4 ms
+
+
+def write_window(path: Path, recording: str, start_frame: float, n_frames: int) -> None:
+    """An image of a window that starts at so many frames of its recording."""
+    n_samples = (n_frames - 1) * SMALL.hop_length
+    magnitude = magnitude_from_waveform(torch.from_numpy(music(n_samples, sample_rate=SMALL.sample_rate)), SMALL)
+    encode_image(path, magnitude, SMALL, Origin(recording, start_frame * HOP_SECONDS, n_samples, last=False))
+
+
+def fresh(folder: Path, n_frames: int) -> dict[str, tuple[int, int]]:
+    """First fresh frame and number of fresh frames by image."""
+    store = open_store(folder, folder / ".store")
+    found = fresh_frames(store, range(len(store.images)), n_frames)
+    columns = [column.tolist() for column in found]
+    return {store.images[image].file: (first, width) for image, first, width in zip(*columns, strict=True)}
+
+
+def served(module: ImageData, crops: list[Crop]) -> Counter[tuple[str, int]]:
+    """How often each frame of each recording is in these crops."""
+    count: Counter[tuple[str, int]] = Counter()
+    for crop in crops:
+        image = module.store.images[crop.image]
+        start = round(image.start_second / HOP_SECONDS) + crop.start
+        count.update((image.recording, frame) for frame in range(start, start + module.n_frames))
+    return count
+
+
+def test_windows_side_by_side_are_all_fresh(tmp_path):
+    # As of 60 s in 2584 frames of 23 ms: the next window starts a little before the frame that would be next.
+    for number, start in enumerate((0, 99.98, 199.96)):
+        write_window(tmp_path / f"{number}.png", "a.wav", start, 100)
+    write_window(tmp_path / "other.png", "b.wav", 50, 100)
+    assert fresh(tmp_path, 32) == {"0.png": (0, 100), "1.png": (0, 100), "2.png": (0, 100), "other.png": (0, 100)}
+
+
+def test_last_window_gives_what_the_one_before_has_not(tmp_path):
+    for number, start in enumerate((0, 100, 150)):
+        write_window(tmp_path / f"{number}.png", "a.wav", start, 100)
+    assert fresh(tmp_path, 32) == {"0.png": (0, 100), "1.png": (0, 100), "2.png": (50, 50)}
+    # Less than a crop of it is fresh: it is left out, but then nobody has its frames.
+    assert fresh(tmp_path, 64) == {"0.png": (0, 100), "1.png": (0, 100)}
+
+
+def test_windows_at_small_steps(tmp_path):
+    for number in range(9):
+        write_window(tmp_path / f"{number}.png", "a.wav", 10 * number, 100)
+    # Each step alone gives ten frames; the fourth image has 40 that none before it gave.
+    assert fresh(tmp_path, 10) == {"0.png": (0, 100)} | {f"{number}.png": (90, 10) for number in range(1, 9)}
+    assert fresh(tmp_path, 40) == {"0.png": (0, 100), "4.png": (60, 40), "8.png": (60, 40)}
+
+
+def test_images_of_the_same_moment_are_used_once(tmp_path):
+    write_window(tmp_path / "a.png", "a.wav", 0, 60)
+    write_window(tmp_path / "b.png", "a.wav", 0, 100)
+    write_window(tmp_path / "c.png", "a.wav", 20, 60)
+    write_window(tmp_path / "short.png", "short.wav", 0, 20)
+    # The longer one first, and a recording's only image however short it is.
+    assert fresh(tmp_path, 64) == {"b.png": (0, 100), "short.png": (0, 20)}
+
+
+def test_no_moment_is_in_two_images_crops(tmp_path):
+    for recording in range(4):
+        for number, start in enumerate((0, 100, 200, 237)):
+            write_window(tmp_path / f"{recording}.{number}.png", f"{recording}.wav", start, 100)
+    module = data(tmp_path, n_frames=20, batch_size=5, validation_fraction=0.25)
+    sampler = CropSampler(module.store, module.train_images, 20, 5, seed=0, batches_seen=lambda: 0)
+    assert sampler.n_crops == 3 * (5 + 5 + 5 + 37 // 20)
+    crops = [
+        crop
+        for epoch in range(40)
+        for batch in CropSampler(module.store, module.train_images, 20, 5, 0, lambda epoch=epoch: epoch * len(sampler))
+        for crop in batch
+    ]
+    shown: dict[tuple[str, int], set[int]] = {}
+    for crop in crops:
+        for recording, frame in served(module, [crop]):
+            shown.setdefault((recording, frame), set()).add(crop.image)
+    assert {len(images) for images in shown.values()} == {1}
+    assert 0.98 < len(shown) / (3 * 337) <= 1  # nearly everything of the recordings that are trained on
+    # Validation: the same, and each frame once.
+    batches = module.val_dataloader().batch_sampler
+    count = served(module, [crop for batch in batches for crop in batch])
+    assert set(count.values()) == {1}
+    assert len(count) == 300 + 37 // 20 * 20
+
+
 def test_workers_change_nothing(images):
     batches = [list(data(images, num_workers=n).train_dataloader()) for n in (0, 2)]
     assert len(batches[0]) == len(batches[1]) > 3
@@ -192,6 +287,28 @@ def test_impossible_sizes_are_refused(images):
 def test_size_is_known_without_building_the_store(images):
     assert ImageData(images, n_frames=32).image_size == (64, 32)
     assert not (images / ".store").exists()
+
+
+def test_settings_of_the_store_are_those_of_the_first_look(images, monkeypatch):
+    module = ImageData(images, n_frames=32)
+    other = SpectrogramSettings(8000, 256, 32, 256)
+    monkeypatch.setattr("gan.data.datamodule.find_settings", lambda *arguments: other)
+    assert module.image_size == (128, 32)
+    with pytest.raises(InputError, match=r"has n_fft 256, win_length 256, but most have n_fft 128, win_length 128; "):
+        module.setup()
+    monkeypatch.undo()
+    assert ImageData(images, n_frames=32).image_size == (64, 32)
+
+
+def test_options_of_figures_on_the_command_line(images):
+    parser = ArgumentParser()
+    parser.add_class_arguments(ImageData, "data")
+    given = parser.parse_args(
+        [f"--data.images={images}", "--data.figures.sample_rate=44100", "--data.figures.box=[1, 2, 30, 40]"]
+    )
+    module = parser.instantiate(given).data
+    assert module.figures == FigureOptions(sample_rate=44100, box=(1, 2, 30, 40))
+    assert parser.parse_string(parser.dump(given)).data.figures == given.data.figures
 
 
 def test_state_restores_the_scale_and_refuses_other_images(images, tmp_path_factory, write_image, capsys):

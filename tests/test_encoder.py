@@ -18,7 +18,7 @@ from PIL import Image
 from gan.commands.main import main
 from gan.sound import encoder
 from gan.sound.codec import decode_image, read_header
-from gan.sound.spectrogram import SpectrogramSettings
+from gan.sound.settings import SpectrogramSettings
 
 RATE = 8000
 SMALL = ["--sample_rate", str(RATE), "--n_fft", "256", "--window_seconds", "1"]

@@ -10,7 +10,8 @@ import torch
 from gan.errors import InputError
 from gan.sound.phase.convergence import spectral_convergence_db
 from gan.sound.phase.griffin_lim import GriffinLim
-from gan.sound.spectrogram import SpectrogramSettings, magnitude_from_waveform
+from gan.sound.settings import SpectrogramSettings
+from gan.sound.spectrogram import magnitude_from_waveform
 
 GRID = SpectrogramSettings(n_fft=512, hop_length=128, win_length=512)
 GRIDS = [

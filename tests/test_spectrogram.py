@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from gan.errors import InputError
+from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import (
     ImageScale,
-    SpectrogramSettings,
     db_from_image,
     db_from_magnitude,
     image_from_db,

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, PngImagePlugin
 
-import gan.data.build as build_module
-from gan.data.build import find_images, open_store
+import gan.data.building as building_module
+import gan.data.source as source_module
+from gan.data.build import open_store
+from gan.data.source import find_images, has_images
 from gan.data.store import ImageStore
 from gan.errors import InputError
 from gan.sound.codec import read_codes
@@ -46,7 +49,7 @@ def count_decodes(monkeypatch) -> list[Path]:
         decoded.append(path)
         return read_codes(path)
 
-    monkeypatch.setattr(build_module, "read_codes", counting)
+    monkeypatch.setattr(source_module, "read_codes", counting)
     return decoded
 
 
@@ -104,39 +107,89 @@ def test_a_training_keeps_its_frames_while_the_store_is_refreshed(images, write_
     np.testing.assert_array_equal(frames, copy)
 
 
-def test_stopped_build_goes_on_where_it_was(images, monkeypatch):
-    monkeypatch.setattr(build_module, "_CHUNK", 4)
+def stop_after(monkeypatch, n_images: int) -> None:
+    """Ctrl-C comes while the image after these is decoded."""
     calls = 0
 
     def stopped(path):
         nonlocal calls
         calls += 1
-        if calls > 6:
+        if calls > n_images:
             raise KeyboardInterrupt
         return read_codes(path)
 
-    monkeypatch.setattr(build_module, "read_codes", stopped)
+    monkeypatch.setattr(source_module, "read_codes", stopped)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 2.0])
+def test_stopped_build_goes_on_where_it_was(images, monkeypatch, seconds):
+    monkeypatch.setattr(building_module, "_SYNC_SECONDS", seconds)
+    stop_after(monkeypatch, 6)
     with pytest.raises(KeyboardInterrupt):
         open_store(images, images / ".store", n_threads=1)
     assert not (images / ".store" / "index.json").exists()
     decoded = count_decodes(monkeypatch)
     store = open_store(images, images / ".store", n_threads=1)
-    assert len(decoded) == 8  # the first chunk of 4 was noted down
+    assert len(decoded) == 6
     assert_equals_files(store, images)
     assert sorted(p.suffix for p in (images / ".store").iterdir() if p.name != "lock") == [".frames", ".json"]
 
 
-def test_journal_that_was_cut_off_is_used_up_to_the_cut(images, monkeypatch):
-    monkeypatch.setattr(build_module, "_CHUNK", 4)
-    monkeypatch.setattr(build_module, "_finish", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+def test_stopped_build_goes_on_with_other_files(images, monkeypatch, write_image):
+    stop_after(monkeypatch, 6)
     with pytest.raises(KeyboardInterrupt):
         open_store(images, images / ".store", n_threads=1)
-    monkeypatch.undo()
+    write_image(images / "a" / "0.png", n_frames=90, seed=50)
+    (images / "a" / "1.png").unlink()
+    write_image(images / "c" / "new.png", n_frames=33, seed=51)
+    decoded = count_decodes(monkeypatch)
+    assert_equals_files(open_store(images, images / ".store", n_threads=1), images)
+    assert [path.name for path in decoded] == [
+        "0.png", "6.png", "7.png", "8.png", "9.png", "long.0.png", "long.1.png", "new.png",
+    ]  # fmt: skip
+
+
+def stop_before_the_index(images, monkeypatch) -> None:
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(building_module.Building, "finish", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            open_store(images, images / ".store", n_threads=1)
+
+
+def test_journal_that_was_cut_off_is_used_up_to_the_cut(images, monkeypatch):
+    stop_before_the_index(images, monkeypatch)
     journal = images / ".store" / "building.jsonl"
     journal.write_text(journal.read_text()[:-10])
     decoded = count_decodes(monkeypatch)
+    stop_before_the_index(images, monkeypatch)
+    assert len(decoded) == 1
+    # And what was appended behind the cut can be read.
     assert_equals_files(open_store(images, images / ".store"), images)
     assert len(decoded) == 1
+
+
+@pytest.mark.parametrize("damage", [b"\0" * 4096, b"[1]\n", b'{"image": {}}\n', b'{"image": 1, "kind": 2}\n'])
+def test_damaged_journal_is_used_up_to_the_damage(images, monkeypatch, damage):
+    stop_before_the_index(images, monkeypatch)
+    journal = images / ".store" / "building.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines[:5], damage, *lines[5:]]))
+    decoded = count_decodes(monkeypatch)
+    assert_equals_files(open_store(images, images / ".store"), images)
+    assert len(decoded) == 12 - 3  # before the damage: how it was made, the kind, three images
+
+
+def test_frames_that_were_lost_are_decoded_again(images, monkeypatch):
+    stop_before_the_index(images, monkeypatch)
+    frames = images / ".store" / "building.frames"
+    with frames.open("r+b") as file:
+        file.truncate(frames.stat().st_size - 1)
+    decoded = count_decodes(monkeypatch)
+    assert_equals_files(open_store(images, images / ".store"), images)
+    assert len(decoded) == 12
 
 
 def test_full_disk_is_said_and_the_next_run_finishes(images, monkeypatch):
@@ -181,6 +234,34 @@ def test_unreadable_images_are_left_out_and_named(images):
     assert open_store(images, images / ".store").skipped == store.skipped
 
 
+def test_damaged_images_are_not_taken_for_figures(images, monkeypatch):
+    def read(path, options):
+        raise AssertionError(path)
+
+    monkeypatch.setattr(source_module, "read_figure", read)
+    path = images / "a" / "4.png"
+    with Image.open(path) as image:
+        info = PngImagePlugin.PngInfo()
+        info.add_itxt("spectrogram", image.info["spectrogram"])
+        image.resize((20, 65)).save(path, pnginfo=info)
+    store = open_store(images, images / ".store")
+    assert len(store.images) == 11
+    assert "20 pixels wide, but its sound makes 44; was it resized?" in store.skipped[0]
+    for other in images.rglob("*.png"):
+        if other != path:
+            other.unlink()
+    with pytest.raises(InputError, match=r"none of its 1 images can be used; .*20 pixels wide"):
+        open_store(images, images / ".store")
+
+
+def test_a_png_without_settings_is_named_by_what_it_lacks(images):
+    with Image.open(images / "a" / "4.png") as image:
+        image.resize((44, 65)).save(images / "a" / "4.png")
+    store = open_store(images, images / ".store")
+    assert len(store.images) == 11
+    assert "4.png: no settings in it" in store.skipped[0]
+
+
 def test_mixed_settings_are_refused_with_both_named(images, write_image, monkeypatch):
     import conftest
 
@@ -193,11 +274,26 @@ def test_mixed_settings_are_refused_with_both_named(images, write_image, monkeyp
 def test_missing_empty_and_useless_folders(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         open_store(tmp_path / "nowhere", tmp_path / "store")
-    with pytest.raises(InputError, match=r"no images \(\*\.png\)"):
+    with pytest.raises(InputError, match=r"no images \(\*\.bmp, .*\*\.png, "):
         open_store(tmp_path, tmp_path / "store")
     (tmp_path / "x.png").write_bytes(b"x")
     with pytest.raises(InputError, match="none of its 1 images can be used"):
         open_store(tmp_path, tmp_path / "store")
+
+
+def test_hidden_files_and_the_store_are_no_images(tmp_path, write_image):
+    assert not has_images(tmp_path)
+    assert not has_images(tmp_path / "nowhere")
+    for name in (".hidden.png", ".hidden/a.png", "store/a.png", "a.txt", "folder.png/b.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match="no images"):
+        find_images(tmp_path, tmp_path / "store")
+    write_image(tmp_path / "b" / "A.PNG")
+    assert find_images(tmp_path, tmp_path / "store") == [tmp_path / "b" / "A.PNG"]
+    assert has_images(tmp_path / "b")
+    assert len(open_store(tmp_path, tmp_path / "store").images) == 1
 
 
 def test_index_is_plain_json(images):

@@ -1,5 +1,6 @@
-"""`gan decode`: spectrogram images to recordings."""
+"""`gan decode`: pictures of spectrograms to recordings."""
 
+import dataclasses
 import math
 import sys
 from collections.abc import Sequence
@@ -13,104 +14,193 @@ from tqdm import tqdm
 
 from gan.errors import InputError
 from gan.files import atomic_write
-from gan.sound.codec import ImageHeader, decode_image
+from gan.sound.alignment import align
+from gan.sound.figure.figure import Figure
+from gan.sound.figure.options import FigureOptions
+from gan.sound.figure.reader import SUFFIXES
+from gan.sound.figure.report import write_report
+from gan.sound.losses import losses
 from gan.sound.phase.convergence import spectral_convergence_db
 from gan.sound.phase.griffin_lim import GriffinLim
+from gan.sound.picture import Picture, read_picture
+from gan.sound.settings import SpectrogramSettings
+from gan.sound.spectrogram import db_from_magnitude
 
 Subtype = Literal["PCM_16", "PCM_24", "FLOAT"]
 
 # What a file is scaled to when its samples do not fit: the largest level that no rounding can push over full scale.
 _FULL_SCALE = 0.999
+# Peak of what has no level of its own: -1 dBFS.
+_PEAK = 10 ** (-1 / 20)
+_REPORT = ".report.png"
+# Spectral convergence to another recording is near 0 dB.
+_UNLIKE_DB = -3.0
 
 
 def decode(
-    images: list[Path], output: Path | None = None, subtype: Subtype = "PCM_16", n_iter: int = 32, seed: int = 0
+    pictures: list[Path],
+    options: FigureOptions,
+    output: Path | None = None,
+    subtype: Subtype = "PCM_16",
+    n_iter: int = 32,
+    seed: int = 0,
+    reference: Path | None = None,
+    report: bool = False,
 ) -> int:
-    """Turn spectrogram images into WAV files, at the level that the recordings had.
+    """Turn pictures of spectrograms into WAV files.
 
-    An image holds no phase: it is estimated with fast Griffin-Lim. How near the result's spectrogram comes to the
-    image is printed as spectral convergence (-20 dB: good, -30 dB: very good).
+    Images of `gan encode` come back at the level that the recordings had. Other pictures (figures that matplotlib or
+    librosa drew, arrays, riffusion's and other programs' pictures) are read as they are: what was found in them is
+    printed with a confidence, and what a picture does not show can be said with the options. Their level is lost, so
+    they peak at -1 dBFS.
+
+    A picture holds no phase: it is estimated with fast Griffin-Lim. How near the result's spectrogram comes to the
+    picture is printed as spectral convergence (-20 dB: good, -30 dB: very good).
 
     Args:
-        images: Image files, or folders of them.
-        output: A folder, or a file name for a single image; beside the images if not given.
+        pictures: Picture files, or folders of them.
+        options: How to read pictures that are not of `gan encode`.
+        output: A folder, or a file name for a single picture; beside the pictures if not given.
         subtype: Sample format of the WAV files. FLOAT never clips; the others are scaled down where they would.
         n_iter: Iterations of Griffin-Lim: more sounds better and takes longer.
         seed: Seed of the phase that Griffin-Lim starts from.
+        reference: The recording that a picture was made of: what was lost on the way is printed, step by step.
+        report: Write a page (NAME.report.png) beside each WAV file with the picture as it was read.
 
     Returns:
-        Exit code: 1 if an image was skipped.
+        Exit code: 1 if a picture was skipped.
     """
-    targets = _targets(images, output)
-    n_skipped = 0
-    for image, target in (bar := tqdm(targets.items(), desc="decode", unit="image", disable=None)):
+    targets = _targets(pictures, output)
+    n_skipped = n_unlike = 0
+    shown: list[tuple[str, str]] = []
+    for path, target in (bar := tqdm(targets.items(), desc="decode", unit="picture", disable=None)):
         try:
-            magnitude, header = decode_image(image)
+            picture = read_picture(path, options)
         except InputError as error:
             n_skipped += 1
             bar.write(f"skipped {error}", file=sys.stderr)
             continue
-        reconstruct = GriffinLim(header.settings, n_iter=n_iter, seed=seed)
-        bar.write(_write_recording(target, magnitude, header, reconstruct, subtype))
+        if picture.figure is not None:
+            # Of many alike one table says it all.
+            found = [(finding.name, finding.value) for finding in picture.figure.findings]
+            if found != shown:
+                bar.write(f"{path}:\n{picture.figure.table()}")
+            shown = found
+            for warning in picture.figure.warnings:
+                bar.write(f"{path}: {warning}")
+        waveform = GriffinLim(picture.settings, n_iter=n_iter, seed=seed)(picture.magnitude, picture.n_samples)
+        gain, note = _gain(picture, float(waveform.abs().max()), subtype)
+        _write_recording(target, waveform * gain, picture.settings, subtype)
+        convergence_db = float(spectral_convergence_db(waveform, picture.magnitude, picture.settings))
+        quality = f", spectral convergence {convergence_db:.1f} dB" if gain else ""
+        bar.write(f"{target}: {len(waveform) / picture.settings.sample_rate:.2f} s, {note}{quality}")
+        if report:
+            bar.write(_write_report(target, picture.figure, path))
+        if reference is not None:
+            try:
+                bar.write(_losses(picture, waveform, gain, reference))
+            except InputError as error:
+                n_unlike += 1
+                bar.write(f"not compared: {error}", file=sys.stderr)
     if n_skipped:
-        print(f"{n_skipped} of {len(targets)} images were skipped", file=sys.stderr)
-    return 1 if n_skipped else 0
+        print(f"{n_skipped} of {len(targets)} pictures were skipped", file=sys.stderr)
+    return 1 if n_skipped or n_unlike else 0
 
 
-def _targets(images: list[Path], output: Path | None) -> dict[Path, Path]:
-    """The WAV file of each image."""
+def _targets(pictures: list[Path], output: Path | None) -> dict[Path, Path]:
+    """The WAV file of each picture."""
+    if output is not None and output.suffix.lower() in (".flac", ".ogg", ".mp3", ".aiff"):
+        raise InputError(f"{output}: WAV files are written; name it {output.with_suffix('.wav')}, or a folder")
     if output is not None and output.suffix.lower() == ".wav":
-        if len(images) != 1 or images[0].is_dir():
-            raise InputError(f"{output} is one file, but there are several images; give a folder")
-        if not images[0].exists():
-            raise InputError(f"{images[0]}: no such file; give an image")
-        return {images[0]: output}
+        if len(pictures) != 1 or pictures[0].is_dir():
+            raise InputError(f"{output} is one file, but there are several pictures; give a folder")
+        if not pictures[0].exists():
+            raise InputError(f"{pictures[0]}: no such file; give a picture")
+        return {pictures[0]: output}
     targets: dict[Path, Path] = {}
-    for given in images:
+    for given in pictures:
         if given.is_dir():
-            found = sorted(path for path in given.rglob("*.png") if not path.name.startswith("."))
+            found = sorted(
+                path
+                for path in given.rglob("*")
+                if path.suffix.lower() in SUFFIXES
+                and not path.name.endswith(_REPORT)
+                and not any(part.startswith(".") for part in path.relative_to(given).parts)
+            )
             if not found:
-                raise InputError(f"{given}: no images (*.png) in it; make some with `gan encode`")
+                raise InputError(f"{given}: no pictures ({', '.join(sorted(SUFFIXES))}) in it")
             root = given
         elif given.exists():
             found, root = [given], given.parent
         else:
-            raise InputError(f"{given}: no such file or folder; give an image or a folder of images")
+            raise InputError(f"{given}: no such file or folder; give a picture or a folder of pictures")
         for path in found:
             targets[path] = (root if output is None else output) / path.relative_to(root).with_suffix(".wav")
-    if len(set(targets.values())) < len(targets):
-        raise InputError(f"several images would become the same file in {output}; decode them into separate folders")
+    pictures_of: dict[Path, Path] = {}
+    for path, target in targets.items():
+        other = pictures_of.setdefault(target, path)
+        if other != path:
+            raise InputError(f"{other} and {path} would both become {target}; decode them into separate folders")
     return targets
 
 
-def _write_recording(
-    target: Path, magnitude: Tensor, header: ImageHeader, reconstruct: GriffinLim, subtype: Subtype
-) -> str:
-    settings = header.settings
-    waveform = reconstruct(magnitude, header.n_samples)
-    peak = float(waveform.abs().max())
-    notes = [f"{header.n_samples / settings.sample_rate:.2f} s"]
-    if peak > 0:
-        notes.append(f"peak {20 * math.log10(peak):.1f} dBFS")
-        notes.append(f"spectral convergence {float(spectral_convergence_db(waveform, magnitude, settings)):.1f} dB")
-    else:
-        notes.append("silence")
+def _losses(picture: Picture, waveform: Tensor, gain: float, reference: Path) -> str:
+    settings = picture.settings
+    range_db = -settings.floor_db
+    start_second = picture.start_second
+    if start_second is None:
+        level_db = db_from_magnitude(picture.magnitude, top_db=range_db)
+        start_second = align(level_db, reference, settings, range_db).start_second
+    lost = losses(picture.magnitude, waveform, reference, start_second, settings, range_db)
+    if picture.start_second is not None and lost.picture_convergence_db > _UNLIKE_DB:
+        raise InputError(
+            f"{reference}: from {start_second:.2f} s on it does not sound like the picture (spectral convergence "
+            f"{lost.picture_convergence_db:.1f} dB); give the recording that the picture was made of"
+        )
+    # What the file's level is, not the waveform's.
+    return str(dataclasses.replace(lost, level_db=lost.level_db + 20 * math.log10(gain)))
+
+
+def _gain(picture: Picture, peak: float, subtype: Subtype) -> tuple[float, str]:
+    """By what a waveform of this peak is multiplied for its file, and why; 0 for silence."""
+    if peak == 0:
+        return 0.0, "silence"
+    peak_dbfs = 20 * math.log10(peak)
+    if not picture.level_is_known:
+        return _PEAK / peak, "peak set to -1 dBFS because the picture does not show the level"
     if peak > _FULL_SCALE and subtype != "FLOAT":
-        waveform = waveform * (_FULL_SCALE / peak)
-        notes.append(f"scaled down by {20 * math.log10(peak / _FULL_SCALE):.1f} dB so that it does not clip")
+        down_db = 20 * math.log10(peak / _FULL_SCALE)
+        return (
+            _FULL_SCALE / peak,
+            f"peak {peak_dbfs:.1f} dBFS, scaled down by {down_db:.1f} dB so that it does not clip",
+        )
+    return 1.0, f"peak {peak_dbfs:.1f} dBFS"
+
+
+def _write_recording(target: Path, waveform: Tensor, settings: SpectrogramSettings, subtype: Subtype) -> None:
     try:
         with atomic_write(target) as part:
             soundfile.write(part, waveform.numpy(), settings.sample_rate, subtype, format="WAV")
     except (OSError, soundfile.SoundFileError) as error:
         raise InputError(f"{target}: cannot be written ({error})") from error
-    return f"{target}: {', '.join(notes)}"
+
+
+def _write_report(target: Path, figure: Figure | None, path: Path) -> str:
+    if figure is None:
+        return f"{path}: no report, nothing had to be found in an image of `gan encode`"
+    page = target.with_suffix(_REPORT)
+    write_report(figure, page)
+    return f"{page}: the picture as it was read"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line of `gan decode` and run it."""
     parser = ArgumentParser(prog="gan decode", description=(decode.__doc__ or "").split("Args:")[0])
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="Image files, or folders of them.")
-    parser.add_argument("-o", "--output", type=Path | None, help="A folder, or a file name for a single image.")
-    parser.add_function_arguments(decode, skip={"images", "output"})
-    given = parser.parse_args(list(arguments))
-    return decode(**given.as_dict())
+    parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="Picture files, or folders of them.")
+    parser.add_argument("-o", "--output", type=Path | None, help="A folder, or a file name for a single picture.")
+    parser.add_argument("--report", action="store_true", help="Write a page (NAME.report.png) beside each WAV file.")
+    parser.add_function_arguments(decode, skip={"pictures", "output", "options", "report"})
+    parser.add_class_arguments(FigureOptions, as_group=False)
+    given = parser.parse_args(list(arguments)).as_dict()
+    options = {field.name: given.pop(field.name) for field in dataclasses.fields(FigureOptions)}
+    return decode(**given, options=FigureOptions(**options))

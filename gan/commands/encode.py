@@ -7,7 +7,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from gan.sound.encoder import encode_recordings
-from gan.sound.spectrogram import Bits, SpectrogramSettings, Window
+from gan.sound.settings import Bits, SpectrogramSettings, Window
 
 
 def encode(

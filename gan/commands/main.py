@@ -9,7 +9,8 @@ from gan.errors import InputError
 
 VERBS = {
     "encode": "recordings to spectrogram images",
-    "decode": "spectrogram images to recordings",
+    "decode": "pictures of spectrograms to recordings",
+    "ingest": "figures of spectrograms to what a GAN trains on",
 }
 
 

@@ -1,73 +1,62 @@
 """Builds the store of a folder of images: in parallel, restartable, refreshed when files change."""
 
 import dataclasses
-import hashlib
-import json
 import os
-import posixpath
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from filelock import FileLock
 from tqdm import tqdm
 
-from gan.data.store import FORMAT, INDEX, ImageStore, StoredImage, Version, content_hash, row_bytes
+from gan.data.building import Building
+from gan.data.kind import Kind, common_settings, kind_of_most
+from gan.data.look import odd_ones
+from gan.data.names import places
+from gan.data.source import Decoded, Outcome, Source, find_images, find_sources, read_as, read_source
+from gan.data.store import FORMAT, ImageStore, Version, content_hash, write_index
+from gan.data.workers import memory_budget, work_through
 from gan.errors import InputError
-from gan.files import atomic_write, remove_parts
-from gan.sound.codec import Codes, ImageHeader, read_codes, read_header
-from gan.sound.spectrogram import SpectrogramSettings
+from gan.files import remove_parts
+from gan.sound.figure.options import FigureOptions
+from gan.sound.settings import SpectrogramSettings
 
-T = TypeVar("T")
-
-_JOURNAL = "building.jsonl"
-_FRAMES_BUILDING = "building.frames"
-# Images decoded between two syncs to disk: what a kill can cost.
-_CHUNK = 32
-
-
-def find_images(images: Path) -> list[Path]:
-    """All PNG files of a folder tree, sorted, so that a recording's images follow each other.
-
-    Raises:
-        InputError: If the folder is missing or has none.
-    """
-    if not images.is_dir():
-        raise InputError(f"{images}: no such folder; make images with `gan encode RECORDINGS {images}`")
-    found = sorted(path for path in images.rglob("*.png") if not path.name.startswith("."))
-    if not found:
-        raise InputError(f"{images}: no images (*.png) in it; make some with `gan encode RECORDINGS {images}`")
-    return found
+# Everything is found in the figures, or as librosa has it.
+AS_FOUND = FigureOptions()
+# Figures that are looked at to see what most of them are like.
+_N_PROBES = 5
+# Figures that cannot be read, without one that can, after which the others are not tried: something has to be given.
+_MAX_FAILURES = 50
 
 
-def open_store(images: Path, folder: Path, n_threads: int | None = None) -> ImageStore:
+def open_store(
+    images: Path, folder: Path, n_threads: int | None = None, options: FigureOptions = AS_FOUND
+) -> ImageStore:
     """Open the store of a folder of images; build or refresh it first if files were added, changed or removed.
 
-    A build that was stopped goes on where it was; the old store stays until the new one is whole. Images that cannot
-    be read are left out and named in `store.skipped`.
+    A build that was stopped goes on where it was; the old store stays until the new one is whole. Files that cannot
+    be read are left out and named in `store.skipped`, and so are figures whose grid is not that of most figures.
 
     Args:
-        images: The folder of images.
+        images: The folder of images of `gan encode`, of figures that somebody else drew, or of both.
         folder: Where the store lies or is to lie.
-        n_threads: Images decoded at a time; one per core if not given.
+        n_threads: Files read at a time, if there is memory for them; one per core if not given.
+        options: How to read figures.
 
     Raises:
-        InputError: If there are no images, none can be read, their settings differ or the store cannot be written.
+        InputError: If there are no images, none can be read, the settings of images of `gan encode` differ or the
+            store cannot be written.
     """
-    versions = [_version(path, images) for path in find_images(images)]
-    scan = content_hash(versions)
+    versions = _versions(images, folder)
+    scan = _scan(versions, options)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock"):
-            try:
-                store = ImageStore(folder)
-            except (OSError, ValueError, KeyError, TypeError):
-                store = None
+            store = _existing(folder)
             if store is None or store.scan != scan:
-                _build(images, folder, versions, scan, store, n_threads)
+                remove_parts(folder)
+                _Build(images, folder, versions, options, store, n_threads or os.cpu_count() or 1).run(scan)
                 store = ImageStore(folder)
             return store
     except OSError as error:
@@ -77,167 +66,208 @@ def open_store(images: Path, folder: Path, n_threads: int | None = None) -> Imag
         ) from error
 
 
-def _version(path: Path, images: Path) -> Version:
-    status = path.stat()
-    return path.relative_to(images).as_posix(), status.st_size, status.st_mtime_ns
+def find_settings(images: Path, folder: Path, options: FigureOptions = AS_FOUND) -> SpectrogramSettings:
+    """Settings of a folder of images before its store is built: of one that can be read.
+
+    Where the store is there already and fits, they are the store's, and no image is read.
+
+    Args:
+        images: The folder of images.
+        folder: Where the store lies or is to lie.
+        options: How to read figures.
+
+    Raises:
+        InputError: If there are no images or none can be read.
+    """
+    versions = _versions(images, folder)
+    store = _existing(folder)
+    if store is not None and store.scan == _scan(versions, options):
+        return store.settings
+    skipped = {}
+    sources = find_sources(images, versions, os.cpu_count() or 1)
+    leading = _encoded_lead(sources)
+    for source in sorted(_spread(sources), key=lambda source: source.is_figure == leading):
+        if source.header is not None:
+            return source.header.settings
+        outcome = read_source(source, options)
+        if isinstance(outcome, Decoded):
+            return outcome.kind.settings
+        skipped[source.file] = str(outcome)
+    raise _none_usable(images, skipped)
 
 
-class _Job(NamedTuple):
-    """An image and where its frames go."""
+def _versions(images: Path, folder: Path) -> list[Version]:
+    versions = []
+    for path in find_images(images, folder):
+        try:
+            status = path.stat()
+        except OSError:  # removed a moment ago, or a link to nothing
+            continue
+        versions.append((path.relative_to(images).as_posix(), status.st_size, status.st_mtime_ns))
+    return versions
 
-    version: Version
-    header: ImageHeader
-    first_row: int
+
+def _scan(versions: list[Version], options: FigureOptions) -> str:
+    return content_hash([FORMAT, versions, dataclasses.asdict(options)])
 
 
-def _build(
-    images: Path, folder: Path, versions: list[Version], scan: str, old: ImageStore | None, n_threads: int | None
-) -> None:
-    remove_parts(folder)
-    pool = ThreadPoolExecutor(n_threads or os.cpu_count())
-    plan, skipped = _plan(images, versions, pool)
-    settings = _common_settings(plan)
-    n_rows = sum(job.header.n_frames for job in plan)
-    # What need not be decoded again: from a build that was stopped, and from the store that this one replaces.
-    done = {image.file: image for image in _read_journal(folder, scan)}
-    reusable = _Reusable(old if old is not None and old.settings == settings else None)
-    frames_path, journal_path = folder / _FRAMES_BUILDING, folder / _JOURNAL
-    if not done:
-        journal_path.write_text(json.dumps(scan) + "\n", encoding="utf-8")
-    frames_path.touch()
-    jobs = [job for job in plan if job.version[0] not in done]
-    bar = tqdm(total=len(jobs), desc="store", unit="image", disable=None)
-    with frames_path.open("r+b") as frames, journal_path.open("a", encoding="utf-8") as journal, bar, pool:
-        frames.truncate(n_rows * row_bytes(settings))
-        for start in range(0, len(jobs), _CHUNK):
-            chunk = jobs[start : start + _CHUNK]
-            stored = list(pool.map(partial(_try, _store_frames, images, frames.fileno(), reusable), chunk))
-            # Synced before they are noted down: a note must not outlive a power cut that its frames did not.
-            os.fsync(frames.fileno())
-            for job, image in zip(chunk, stored, strict=True):
-                if isinstance(image, InputError):
-                    skipped[job.version[0]] = str(image)
+def _existing(folder: Path) -> ImageStore | None:
+    try:
+        return ImageStore(folder)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _encoded_lead(sources: list[Source]) -> bool:
+    """Whether images of `gan encode` say what the store's settings are: if there are at least as many as figures."""
+    return 2 * sum(not source.is_figure for source in sources) >= len(sources)
+
+
+def _spread(sources: list[Source]) -> list[Source]:
+    """In an order that is spread over the folder, and always the same: the first window of a recording is quiet."""
+    return [sources[index] for index in np.random.default_rng(0).permutation(len(sources))]
+
+
+def _none_usable(images: Path, skipped: Mapping[str, str]) -> InputError:
+    reason = next(iter(skipped.values()), "they cannot be opened")
+    return InputError(f"{images}: none of its {len(skipped)} images can be used; {reason}")
+
+
+class _Build:
+    """One building of a store; the arguments are those of `open_store`, and the store that is replaced."""
+
+    def __init__(
+        self,
+        images: Path,
+        folder: Path,
+        versions: list[Version],
+        options: FigureOptions,
+        old: ImageStore | None,
+        n_threads: int,
+    ) -> None:
+        self._images = images
+        self._folder = folder
+        self._versions = versions
+        self._options = options
+        self._made = content_hash([FORMAT, dataclasses.asdict(options)])
+        self._n_threads = n_threads
+        self._budget = memory_budget()
+        self._old = old
+        self._old_index = {} if old is None else {image.version: number for number, image in enumerate(old.images)}
+
+    def run(self, scan: str) -> None:
+        """Build and put it in the place of the old one."""
+        sources = find_sources(self._images, self._versions, self._n_threads)
+        headers = {source.file: source.header for source in sources if source.header is not None}
+        encoded = Kind(common_settings(headers)) if headers else None
+        with Building(self._folder, self._made, self._versions) as building:
+            first: dict[str, Outcome] = {}
+            if building.kind is not None and not self._still(building.kind, sources, encoded):
+                building.restart()
+            if building.kind is None:
+                kind, first = self._agree(sources, encoded)
+                building.start(kind)
+            self._read_all(sources, first, building)
+            if not building.images:
+                skipped = building.skipped
+                # Not noted down: whoever mends what is wrong with all files need not touch each of them.
+                building.restart()
+                raise _none_usable(self._images, skipped)
+            self._finish(building, scan)
+
+    def _still(self, kind: Kind, sources: list[Source], encoded: Kind | None) -> bool:
+        """Whether what a stopped build was made for is what these files are."""
+        return kind == encoded if _encoded_lead(sources) else kind.options is not None
+
+    def _agree(self, sources: list[Source], encoded: Kind | None) -> tuple[Kind, dict[str, Outcome]]:
+        """What the images have in common, and what became of those that were read to find it out."""
+        outcomes: dict[str, Outcome] = {}
+        if encoded is not None and _encoded_lead(sources):
+            return encoded, outcomes
+        left = _spread([source for source in sources if source.is_figure])
+        kinds: list[Kind] = []
+        while left and len(kinds) < _N_PROBES and (kinds or len(outcomes) < _MAX_FAILURES):
+            chosen, left = left[: _N_PROBES - len(kinds)], left[_N_PROBES - len(kinds) :]
+            with closing(self._work(chosen, self._try_alone)) as results:
+                outcomes |= {source.file: outcome for source, outcome in results}
+            # In the order of the files, not in that of completion.
+            read = [outcomes[source.file] for source in chosen]
+            kinds += [outcome.kind for outcome in read if isinstance(outcome, Decoded)]
+        if kinds:
+            return kind_of_most(kinds), outcomes
+        if encoded is not None:
+            return encoded, outcomes
+        if left:
+            raise InputError(
+                f"{self._images}: of {len(outcomes) + len(left)} figures {len(outcomes)} were tried, and none can be "
+                f"read; {outcomes[min(outcomes)]}"
+            )
+        problems = {source.file: str(outcomes.get(source.file, source.problem)) for source in sources}
+        raise _none_usable(self._images, problems)
+
+    def _read_all(self, sources: list[Source], first: dict[str, Outcome], building: Building) -> None:
+        done = building.images.keys() | building.skipped.keys()
+        jobs = [source for source in sources if source.file not in done]
+        # Those that were read already go first, so that they do not lie in memory.
+        jobs.sort(key=lambda source: source.file not in first)
+        kind = building.kind
+        assert kind is not None
+
+        def read(source: Source) -> Outcome:
+            outcome = first.pop(source.file, None) or self._stored(source, kind)
+            return read_as(source, kind, self._options, outcome)
+
+        bar = tqdm(total=len(sources), initial=len(sources) - len(jobs), desc="store", unit="image", disable=None)
+        with bar, closing(self._work(jobs, read)) as results:
+            for source, outcome in results:
+                if isinstance(outcome, Decoded):
+                    building.add(outcome)
                 else:
-                    done[image.file] = image
-                    journal.write(json.dumps(dataclasses.astuple(image)) + "\n")
-            journal.flush()
-            bar.update(len(chunk))
-    if not done:
-        raise _none_usable(images, skipped)
-    stored_images = [done[file] for file, _, _ in versions if file in done]
-    _finish(folder, settings, scan, stored_images, [skipped[file] for file in sorted(skipped)])
+                    building.skip(source.version, outcome)
+                bar.update()
 
+    def _work(
+        self, sources: Iterable[Source], read: Callable[[Source], Outcome]
+    ) -> Generator[tuple[Source, Outcome], None, None]:
+        return work_through(sources, read, self._peak_bytes, self._n_threads, self._budget)
 
-def _plan(images: Path, versions: list[Version], pool: ThreadPoolExecutor) -> tuple[list[_Job], dict[str, str]]:
-    """Where each image's frames go, and what is wrong with the images that have no place."""
-    plan: list[_Job] = []
-    skipped: dict[str, str] = {}
-    first_row = 0
-    headers = pool.map(partial(_try, read_header), [images / file for file, _, _ in versions])
-    for version, header in zip(versions, headers, strict=True):
-        if isinstance(header, InputError):
-            skipped[version[0]] = str(header)
-        else:
-            plan.append(_Job(version, header, first_row))
-            first_row += header.n_frames
-    if not plan:
-        raise _none_usable(images, skipped)
-    return plan, skipped
+    def _peak_bytes(self, source: Source) -> int:
+        try:
+            return source.peak_bytes()
+        except (InputError, OSError):
+            return 0
 
+    def _try_alone(self, source: Source) -> Outcome:
+        return self._stored(source) or read_source(source, self._options)
 
-class _Reusable:
-    """Frames of an older store, by the version of their image."""
-
-    def __init__(self, store: ImageStore | None) -> None:
-        self._store = store
-        self._index = {} if store is None else {image.version: index for index, image in enumerate(store.images)}
-
-    def get(self, version: Version) -> tuple[Codes, str] | None:
-        """The frames of an image that has not changed and its hash."""
-        if self._store is None or version not in self._index:
+    def _stored(self, source: Source, kind: Kind | None = None) -> Decoded | None:
+        """A file that has not changed since the old store was built, if that is of a kind (any if not given)."""
+        old = self._old
+        if old is None or source.version not in self._old_index or (kind is not None and old.settings != kind.settings):
             return None
-        image = self._store.images[self._index[version]]
-        return self._store.codes(self._index[version], 0, image.n_frames), image.sha256
+        if source.is_figure and old.made != self._made:
+            return None
+        number = self._old_index[source.version]
+        return Decoded(old.codes(number, 0, old.images[number].n_frames), old.images[number], old.kind)
 
-
-def _store_frames(images: Path, frames: int, reusable: _Reusable, job: _Job) -> StoredImage:
-    """Write an image's frames to their place in a file, given by its descriptor."""
-    (file, _, _), header, first_row = job
-    reused = reusable.get(job.version)
-    if reused is None:
-        upright, _ = read_codes(images / file)
-        codes = np.ascontiguousarray(upright.T)
-        with (images / file).open("rb") as source:
-            sha256 = hashlib.file_digest(source, "sha256").hexdigest()
-    else:
-        codes, sha256 = reused
-    os.pwrite(frames, codes.data, first_row * row_bytes(header.settings))
-    recording, start_second = file, 0.0
-    if header.origin is not None:
-        recording = posixpath.normpath(posixpath.join(posixpath.dirname(file), header.origin.recording))
-        start_second = header.origin.start_second
-    return StoredImage(*job.version, sha256, first_row, header.n_frames, header.level_db, recording, start_second)
-
-
-def _none_usable(images: Path, skipped: dict[str, str]) -> InputError:
-    return InputError(f"{images}: none of its {len(skipped)} images can be used; {next(iter(skipped.values()))}")
-
-
-def _try(function: Callable[..., T], *arguments: Any) -> T | InputError:
-    try:
-        return function(*arguments)
-    except InputError as error:
-        return error
-
-
-def _common_settings(plan: list[_Job]) -> SpectrogramSettings:
-    files: dict[SpectrogramSettings, list[str]] = {}
-    for job in plan:
-        files.setdefault(job.header.settings, []).append(job.version[0])
-    if len(files) > 1:
-        kinds = "; ".join(
-            f"{len(names)} like {names[0]}: "
-            + ", ".join(f"{name} {value}" for name, value in settings.to_dict().items() if _differs(name, files))
-            for settings, names in files.items()
-        )
-        raise InputError(f"the images were made with different settings ({kinds}); keep one kind in the folder")
-    return next(iter(files))
-
-
-def _differs(name: str, files: dict[SpectrogramSettings, list[str]]) -> bool:
-    return len({getattr(settings, name) for settings in files}) > 1
-
-
-def _read_journal(folder: Path, scan: str) -> list[StoredImage]:
-    """What a stopped build of the same images had done; a last line that was cut off is left out."""
-    try:
-        first, *lines = (folder / _JOURNAL).read_text(encoding="utf-8").split("\n")[:-1]
-        if json.loads(first) == scan and (folder / _FRAMES_BUILDING).exists():
-            return [StoredImage(*json.loads(line)) for line in lines]
-    except (OSError, ValueError, TypeError):
-        pass
-    return []
-
-
-def _finish(
-    folder: Path, settings: SpectrogramSettings, scan: str, stored: list[StoredImage], skipped: list[str]
-) -> None:
-    # The frames get a name of their own, so that the index, replaced in one step, never points to other frames, and
-    # a training that reads the old ones is not disturbed.
-    frames = f"{scan[:16]}.frames"
-    (folder / _FRAMES_BUILDING).replace(folder / frames)
-    names = [field.name for field in dataclasses.fields(StoredImage)]
-    index = {
-        "format": FORMAT,
-        "settings": settings.to_dict(),
-        "scan": scan,
-        "frames": frames,
-        "skipped": skipped,
-        "images": {name: [getattr(image, name) for image in stored] for name in names},
-    }
-    with atomic_write(folder / INDEX) as part:
-        part.write_text(json.dumps(index), encoding="utf-8")
-    for path in folder.glob("*.frames"):
-        if path.name != frames:
-            path.unlink()
-    (folder / _JOURNAL).unlink()
+    def _finish(self, building: Building, scan: str) -> None:
+        kind = building.kind
+        assert kind is not None
+        images = [building.images[version[0]] for version in self._versions if version[0] in building.images]
+        # Where a figure's sound was follows from the names of all figures.
+        found = places({image.file: image.n_frames for image in images if image.look is not None}, kind.settings)
+        images = [
+            dataclasses.replace(image, **found[image.file]._asdict()) if image.file in found else image
+            for image in images
+        ]
+        odd = odd_ones({image.file: image.look for image in images if image.look is not None})
+        skipped = [building.skipped[file] for file in sorted(building.skipped)]
+        # The frames get a name of their own, so that the index, replaced in one step, never points to other frames,
+        # and a training that reads the old ones is not disturbed.
+        frames = f"{scan[:16]}.frames"
+        building.finish(frames)
+        write_index(self._folder, frames, scan, self._made, kind, images, skipped, odd)
+        for path in self._folder.glob("*.frames"):
+            if path.name != frames:
+                path.unlink()
+        building.remove_journal()

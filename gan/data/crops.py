@@ -1,11 +1,12 @@
 """Crops of stored images as batches, and which ones come when."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
@@ -89,10 +90,64 @@ class CropDataset(Dataset[Batch]):
         return min(self.n_frames, self.store.images[crop.image].n_frames - crop.start)
 
 
+class Fresh(NamedTuple):
+    """What crops may be cut from, so that no moment of a recording comes twice.
+
+    Attributes:
+        images: Shape (n,), images of the store.
+        first: Shape (n,), the first frame of each that no earlier image of its recording shows.
+        width: Shape (n,), frames from there to its end.
+    """
+
+    images: NDArray[np.int64]
+    first: NDArray[np.int64]
+    width: NDArray[np.int64]
+
+
+def fresh_frames(store: ImageStore, chosen: Sequence[int], n_frames: int) -> Fresh:
+    """What crops may be cut from, so that no moment of a recording comes twice.
+
+    Windows overlap where a recording's last one ends at its end, or where they were cut at steps shorter than they
+    are. Of two images that show the same moment, the one that starts earlier has it. Where that leaves less than a
+    crop of an image, nothing of it is used: it could only be filled up with silence, or with frames that come
+    elsewhere. An image that nothing is taken from is always used, however short it is.
+
+    Args:
+        store: The frames.
+        chosen: Images of the store. Whole recordings, or what others of their images show counts as not shown.
+        n_frames: Width of a crop.
+    """
+    hop_seconds = store.settings.hop_length / store.settings.sample_rate
+    width = np.array([store.images[index].n_frames for index in chosen], np.int64)
+    first = np.zeros(len(chosen), np.int64)
+
+    def order(place: int) -> tuple[str, float, int]:
+        image = store.images[chosen[place]]
+        return image.recording, image.start_second, -image.n_frames
+
+    recording, shown = None, 0.0
+    for place in sorted(range(len(chosen)), key=order):
+        image = store.images[chosen[place]]
+        if image.recording != recording:
+            recording, shown = image.recording, -math.inf
+        # In frames from the recording's start; frames less than half a frame apart are the same moment.
+        start = image.start_second / hop_seconds
+        if start < shown - 0.5:
+            first[place] = min(image.n_frames, math.ceil(shown - 0.5 - start))
+        # What is not used does not count as shown, or many small steps would lose all but the first image.
+        if first[place] == 0 or image.n_frames - first[place] >= n_frames:
+            shown = max(shown, start + image.n_frames)
+        else:
+            width[place] = 0
+    used = width > 0
+    return Fresh(np.array(chosen, np.int64)[used], first[used], (width - first)[used])
+
+
 class CropSampler(Sampler[list[Crop]]):
     """Random crops, batch after batch; which ones depends on the seed and the number of batches seen, on nothing else.
 
-    An image of k times n_frames frames is cropped k times an epoch, at random places.
+    An image of k times n_frames fresh frames is cropped k times an epoch, at random places; what an earlier image of
+    its recording shows is not fresh (see `fresh_frames`).
 
     Args:
         store: The frames.
@@ -122,10 +177,9 @@ class CropSampler(Sampler[list[Crop]]):
         self.batches_seen = batches_seen
         self.rank = rank
         self.n_ranks = n_ranks
-        self._widths = np.array([store.images[index].n_frames for index in chosen])
-        self._chosen = np.array(chosen)
+        self._fresh = fresh_frames(store, chosen, n_frames)
         # Which image each crop of an epoch is cut from.
-        self._slots = np.repeat(np.arange(len(chosen)), np.maximum(1, self._widths // n_frames))
+        self._slots = np.repeat(np.arange(len(self._fresh.images)), np.maximum(1, self._fresh.width // n_frames))
 
     @property
     def n_crops(self) -> int:
@@ -141,6 +195,9 @@ class CropSampler(Sampler[list[Crop]]):
         for batch in range(start, len(self)):
             rng = np.random.default_rng(derive_seed(self.seed, "crops", epoch, batch))
             step = order[batch * self.batch_size * self.n_ranks :][: self.batch_size * self.n_ranks]
-            starts = rng.integers(0, np.maximum(1, self._widths[step] - self.n_frames + 1))
-            crops = [Crop(int(image), int(first)) for image, first in zip(self._chosen[step], starts, strict=True)]
+            starts = rng.integers(0, np.maximum(1, self._fresh.width[step] - self.n_frames + 1))
+            starts += self._fresh.first[step]
+            crops = [
+                Crop(int(image), int(start)) for image, start in zip(self._fresh.images[step], starts, strict=True)
+            ]
             yield crops[self.rank * self.batch_size :][: self.batch_size]

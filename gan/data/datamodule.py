@@ -11,20 +11,22 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from gan.data.build import find_images, open_store
-from gan.data.crops import Batch, Crop, CropDataset, CropSampler
+from gan.data.build import AS_FOUND, find_settings, open_store
+from gan.data.crops import Batch, Crop, CropDataset, CropSampler, fresh_frames
+from gan.data.kind import differing
 from gan.data.store import ImageStore
 from gan.errors import InputError
 from gan.seed import derive_seed
-from gan.sound.codec import read_header
-from gan.sound.spectrogram import ImageScale, SpectrogramSettings
+from gan.sound.figure.options import FigureOptions
+from gan.sound.settings import SpectrogramSettings
+from gan.sound.spectrogram import ImageScale
 
 
 class ImageData(LightningDataModule):
     """Random crops of the spectrogram images of a folder, split into training and validation by recording.
 
     Args:
-        images: Folder of images, sub-folders included.
+        images: Folder of images of `gan encode` or of figures drawn with matplotlib, sub-folders included.
         n_frames: Width of a crop in frames.
         batch_size: Crops in a batch, per process.
         range_db: What the GAN sees: this many dB below top_db. The image files keep more.
@@ -36,6 +38,7 @@ class ImageData(LightningDataModule):
         validation_fraction: Share of the recordings that is not trained on.
         num_workers: Processes that prepare batches; 0 to do it in the training process, which is seldom slower.
         store: Folder for the decoded frames; `.store` in the folder of images if not given.
+        figures: How to read figures.
         seed: Seed of the split and of the crops.
 
     Raises:
@@ -54,6 +57,7 @@ class ImageData(LightningDataModule):
         validation_fraction: float = 0.05,
         num_workers: int = 0,
         store: Path | None = None,
+        figures: FigureOptions = AS_FOUND,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -72,19 +76,14 @@ class ImageData(LightningDataModule):
         self.validation_fraction = validation_fraction
         self.num_workers = num_workers
         self.store_folder = images / ".store" if store is None else store
+        self.figures = figures
         self.seed = seed
         self._restored_scale: ImageScale | None = None
 
     @cached_property
     def settings(self) -> SpectrogramSettings:
-        """Settings of the images, from the first one that can be read: known before the store is built."""
-        error: InputError | None = None
-        for path in find_images(self.images):
-            try:
-                return read_header(path).settings
-            except InputError as unreadable:
-                error = error or unreadable
-        raise InputError(f"{self.images}: none of its images can be used; {error}")
+        """Settings of the images: known before the store is built."""
+        return find_settings(self.images, self.store_folder, self.figures)
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -94,8 +93,10 @@ class ImageData(LightningDataModule):
     @property
     def scale(self) -> ImageScale:
         """Which levels are -1 and 1: of the run that is resumed, else as asked, else from the loudest image."""
-        if self._restored_scale is not None:
-            return self._restored_scale
+        return self._own_scale if self._restored_scale is None else self._restored_scale
+
+    @cached_property
+    def _own_scale(self) -> ImageScale:
         levels = [image.level_db for image in self.store.images if image.level_db is not None]
         if not levels:
             raise InputError(f"{self.images}: all images are silent")
@@ -106,7 +107,7 @@ class ImageData(LightningDataModule):
     @cached_property
     def store(self) -> ImageStore:
         """The decoded frames, built when first asked for."""
-        return open_store(self.images, self.store_folder)
+        return open_store(self.images, self.store_folder, options=self.figures)
 
     @cached_property
     def class_names(self) -> list[str]:
@@ -136,8 +137,16 @@ class ImageData(LightningDataModule):
         """Build or refresh the store, split the images and check that they fit.
 
         Raises:
-            InputError: If no image is as long as a crop, or an epoch has no whole batch.
+            InputError: If no image is as long as a crop, an epoch has no whole batch, or the image that `settings`
+                are from is not like most of them.
         """
+        if names := differing(self.settings, self.store.settings):
+            first, most = self.settings.to_dict(), self.store.settings.to_dict()
+            raise InputError(
+                f"{self.images}: the networks were made for the first image that was looked at, which has "
+                f"{', '.join(f'{name} {first[name]}' for name in names)}, but most have "
+                f"{', '.join(f'{name} {most[name]}' for name in names)}; this is known now, so run the same again"
+            )
         widest = max(image.n_frames for image in self.store.images)
         if widest < self.n_frames:
             raise InputError(
@@ -166,7 +175,8 @@ class ImageData(LightningDataModule):
 
     def crops(self) -> CropDataset:
         """All crops of the store, addressed by `Crop`."""
-        labels = torch.tensor([self.class_names.index(name) for name in self._names]) if self.labels else None
+        numbers = {name: number for number, name in enumerate(self.class_names)}
+        labels = torch.tensor([numbers[name] for name in self._names]) if self.labels else None
         return CropDataset(self.store, self.scale, self.n_frames, self.equal_levels, labels)
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -187,11 +197,12 @@ class ImageData(LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
-        """The validation images, each cut into crops side by side; an empty list if there are none."""
+        """The validation images, their fresh frames cut into crops side by side; an empty list if there are none."""
+        fresh = fresh_frames(self.store, self.validation_images, self.n_frames)
         crops = [
-            Crop(index, start)
-            for index in self.validation_images
-            for start in range(0, max(1, self.store.images[index].n_frames - self.n_frames + 1), self.n_frames)
+            Crop(image, first + start)
+            for image, first, width in zip(*(column.tolist() for column in fresh), strict=True)
+            for start in range(0, max(1, width - self.n_frames + 1), self.n_frames)
         ]
         if not crops:
             return []

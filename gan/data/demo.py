@@ -15,7 +15,7 @@ from gan.data.signals import N_SAMPLES, SAMPLE_RATE, Array, filtered, highpass
 from gan.errors import InputError
 from gan.files import atomic_write, remove_parts
 from gan.sound.encoder import encode_recordings
-from gan.sound.spectrogram import SpectrogramSettings
+from gan.sound.settings import SpectrogramSettings
 
 __all__ = ["DEMO_SETTINGS", "KINDS", "N_SAMPLES", "SAMPLE_RATE", "make_demo", "synthesize"]
 

@@ -1,21 +1,26 @@
 """All frames of all images of a folder in one memory-mapped file.
 
-Frames are rows, image after image, so that a crop in time is one contiguous read. Pixels stay as they are in the
-image files; levels are worked out when a crop is read.
+Frames are rows, and an image's follow each other, so that a crop in time is one contiguous read. Pixels stay as they
+are in the image files; levels are worked out when a crop is read.
 """
 
+import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gan.data.kind import Kind
+from gan.data.look import Look
+from gan.files import atomic_write
 from gan.sound.codec import Codes
-from gan.sound.spectrogram import SpectrogramSettings
+from gan.sound.settings import SpectrogramSettings
 
-FORMAT = 1
+FORMAT = 2
 INDEX = "index.json"
 
 Version = tuple[str, int, int]
@@ -29,12 +34,13 @@ class StoredImage:
         file: Path relative to the folder of images, with forward slashes.
         size: Bytes of the file.
         mtime_ns: When it was last changed.
-        sha256: Hash of its bytes.
+        sha256: Hash of its bytes; of what was read from it, if it is a figure.
         first_row: Where its frames start in the store.
         n_frames: Its width.
         level_db: Level of white in dB; None for silence.
         recording: Path of its recording relative to the folder of images; its own path if it was not recorded.
         start_second: Where it starts in the recording.
+        look: What a figure looks like; None for an image of `gan encode`.
     """
 
     file: str
@@ -46,6 +52,7 @@ class StoredImage:
     level_db: float | None
     recording: str
     start_second: float
+    look: Look | None = None
 
     @property
     def version(self) -> Version:
@@ -57,20 +64,30 @@ class ImageStore:
     """The frames of a folder of images; made by `gan.data.build.open_store`.
 
     Attributes:
+        kind: What the images have in common.
         settings: Of every image.
         images: The index.
         skipped: What is wrong with each image that was left out, one line each.
+        odd: What is different about figures that do not look like the others, one line each, 21 at most.
+        made: Hash of the options that figures were read with.
+        scan: Hash of the folder and the options that the store was built from.
     """
 
     def __init__(self, folder: Path) -> None:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         if index["format"] != FORMAT:
             raise ValueError(f"format {index['format']}")
-        self.settings = SpectrogramSettings.from_dict(index["settings"])
+        self.kind = Kind.from_dict(index["kind"])
+        self.settings = self.kind.settings
         self.scan: str = index["scan"]
+        self.made: str = index["made"]
         self.skipped: list[str] = index["skipped"]
-        # Columns, not rows: 130,000 images are read in half a second.
-        self.images = [StoredImage(*values) for values in zip(*index["images"].values(), strict=True)]
+        self.odd: list[str] = index["odd"]
+        # Columns, not rows, and each look once: 130,000 images are read in half a second.
+        columns = index["images"]
+        looks = [Look.from_json(look) for look in index["looks"]]
+        columns["look"] = [None if number is None else looks[number] for number in columns["look"]]
+        self.images = [StoredImage(*values) for values in zip(*columns.values(), strict=True)]
         self._path = folder / index["frames"]
         self._n_rows, rest = divmod(self._path.stat().st_size, row_bytes(self.settings))
         if rest or any(image.first_row + image.n_frames > self._n_rows for image in self.images):
@@ -80,6 +97,11 @@ class ImageStore:
     def __getstate__(self) -> dict[str, Any]:
         # A memory map would be pickled as the whole array; every process opens its own.
         return self.__dict__ | {"_frames": None}
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the frames on disk."""
+        return int(self._path.stat().st_size)
 
     @property
     def fingerprint(self) -> str:
@@ -93,6 +115,41 @@ class ImageStore:
             self._frames = np.memmap(self._path, pixel_type(self.settings), "r", shape=shape)
         first = self.images[index].first_row + start
         return self._frames[first : first + n_frames]
+
+
+def write_index(
+    folder: Path,
+    frames: str,
+    scan: str,
+    made: str,
+    kind: Kind,
+    images: Sequence[StoredImage],
+    skipped: list[str],
+    odd: list[str],
+) -> None:
+    """Write what `ImageStore` reads, in one step: whatever was the index before is it until then.
+
+    The arguments are the attributes of `ImageStore`, and the name of the file of frames in the folder.
+    """
+    looks = {image.look: None for image in images if image.look is not None}
+    numbers = {look: number for number, look in enumerate(looks)}
+    columns: dict[str, list[Any]] = {
+        field.name: [getattr(image, field.name) for image in images] for field in dataclasses.fields(StoredImage)
+    }
+    columns["look"] = [None if look is None else numbers[look] for look in columns["look"]]
+    index = {
+        "format": FORMAT,
+        "scan": scan,
+        "made": made,
+        "kind": kind.to_dict(),
+        "frames": frames,
+        "skipped": skipped,
+        "odd": odd,
+        "looks": list(looks),
+        "images": columns,
+    }
+    with atomic_write(folder / INDEX) as part:
+        part.write_text(json.dumps(index), encoding="utf-8")
 
 
 def content_hash(content: Any) -> str:

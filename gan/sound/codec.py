@@ -20,7 +20,8 @@ from torch import Tensor
 
 from gan.errors import InputError
 from gan.files import atomic_write
-from gan.sound.spectrogram import SpectrogramSettings, magnitude_from_db
+from gan.sound.settings import SpectrogramSettings
+from gan.sound.spectrogram import magnitude_from_db
 
 Codes = NDArray[np.uint8 | np.uint16]
 
@@ -142,6 +143,15 @@ def read_header(path: Path) -> ImageHeader:
     """
     with path.open("rb") as file:
         return _header(_open(path, file), path)
+
+
+def has_header(path: Path) -> bool:
+    """Whether a file is a PNG with our text in it, be it readable or not."""
+    try:
+        with path.open("rb") as file:
+            return _TEXT_KEY in PngImagePlugin.PngImageFile(file).info
+    except (OSError, SyntaxError, ValueError):
+        return False
 
 
 def read_codes(path: Path) -> tuple[Codes, ImageHeader]:

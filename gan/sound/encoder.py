@@ -15,7 +15,8 @@ from gan.errors import InputError
 from gan.files import remove_parts
 from gan.sound.codec import Origin, encode_image, read_header
 from gan.sound.recording import SUFFIXES, windows
-from gan.sound.spectrogram import SpectrogramSettings, magnitude_from_waveform
+from gan.sound.settings import SpectrogramSettings
+from gan.sound.spectrogram import magnitude_from_waveform
 
 
 @dataclass

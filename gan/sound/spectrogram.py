@@ -1,107 +1,24 @@
-"""Spectrogram settings, the short-time Fourier transform, levels in dB, and the image that a GAN sees.
+"""The short-time Fourier transform, levels in dB, and the image that a GAN sees.
 
 Shapes: waveform (..., n_samples), stft and magnitude (..., n_freqs, n_frames), image (..., n_fft // 2, n_frames).
 Frequency index 0 is the lowest.
 """
 
-import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from gan.errors import InputError
+from gan.sound.settings import SpectrogramSettings, Window
 
-Window = Literal["hann", "hamming", "blackman"]
-Bits = Literal[8, 16]
-
-_WINDOWS = {"hann": torch.hann_window, "hamming": torch.hamming_window, "blackman": torch.blackman_window}
-
-
-@dataclass(frozen=True)
-class SpectrogramSettings:
-    """The grid and the recorded range of a spectrogram: all that is needed to read one back.
-
-    Attributes:
-        sample_rate: Samples per second, in Hz.
-        n_fft: Length of one Fourier transform in samples.
-        hop_length: Samples from one frame to the next.
-        win_length: Length of the window in samples, at most n_fft; it is padded with zeros on both sides to n_fft.
-        window: Name of the (periodic) window.
-        floor_db: Lowest level that is kept, in dB relative to the loudest cell of an image; negative.
-        bits: Bits per cell of an image file.
-
-    Raises:
-        InputError: If the numbers contradict each other.
-    """
-
-    sample_rate: int = 22050
-    n_fft: int = 2048
-    hop_length: int = 512
-    win_length: int = 2048
-    window: Window = "hann"
-    floor_db: float = -120.0
-    bits: Bits = 16
-
-    def __post_init__(self) -> None:
-        for name in ("sample_rate", "n_fft", "hop_length", "win_length"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} is {value!r}; it must be a whole number above 0")
-        if self.win_length > self.n_fft:
-            raise InputError(f"win_length {self.win_length} is longer than n_fft {self.n_fft}; make it {self.n_fft}")
-        if self.hop_length > self.win_length // 2:
-            raise InputError(
-                f"hop_length {self.hop_length} is too long for a window of {self.win_length}: frames must overlap by "
-                f"half or no sound can be made from them; use {self.win_length // 4}"
-            )
-        if self.window not in _WINDOWS:
-            raise InputError(f"window is {self.window!r}; known are {', '.join(_WINDOWS)}")
-        if not -300 <= self.floor_db < 0:
-            raise InputError(f"floor_db is {self.floor_db}; it must lie in [-300, 0), -120 is usual")
-        if self.bits not in (8, 16):
-            raise InputError(f"bits is {self.bits}; it must be 8 or 16")
-
-    @classmethod
-    def like_librosa(
-        cls, n_fft: int = 2048, hop_length: int | None = None, win_length: int | None = None, **others: Any
-    ) -> Self:
-        """Fill what is not given as librosa.stft does: win_length = n_fft, hop_length = win_length // 4."""
-        win_length = n_fft if win_length is None else win_length
-        hop_length = win_length // 4 if hop_length is None else hop_length
-        return cls(n_fft=n_fft, hop_length=hop_length, win_length=win_length, **others)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote.
-
-        Raises:
-            InputError: If a name is unknown or missing.
-        """
-        names = {field.name for field in dataclasses.fields(cls)}
-        if set(values) != names:
-            raise InputError(f"spectrogram settings {sorted(values)} were found where {sorted(names)} were expected")
-        return cls(**values)
-
-    def to_dict(self) -> dict[str, int | float | str]:
-        """Plain numbers and strings, for JSON and checkpoints."""
-        return dataclasses.asdict(self)
-
-    @property
-    def n_freqs(self) -> int:
-        """Number of frequencies of an STFT, n_fft // 2 + 1."""
-        return self.n_fft // 2 + 1
-
-    def n_frames(self, n_samples: int) -> int:
-        """Number of frames of an STFT of so many samples."""
-        return 1 + (n_samples - self.n_fft % 2) // self.hop_length
-
-    def n_samples(self, n_frames: int) -> int:
-        """Number of samples that so many frames become when nothing else is known."""
-        return self.hop_length * (n_frames - 1) + self.n_fft % 2
+_WINDOWS: dict[Window, Callable[..., Tensor]] = {
+    "hann": torch.hann_window,
+    "hamming": torch.hamming_window,
+    "blackman": torch.blackman_window,
+}
 
 
 def padded_window(settings: SpectrogramSettings, device: torch.device | None = None) -> Tensor:

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from gan.sound.spectrogram import SpectrogramSettings, magnitude_from_waveform
+from gan.sound.settings import SpectrogramSettings
+from gan.sound.spectrogram import magnitude_from_waveform
 
 
 def spectral_convergence_db(waveform: Tensor, magnitude: Tensor, settings: SpectrogramSettings) -> Tensor:

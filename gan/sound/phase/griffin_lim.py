@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gan.errors import InputError
-from gan.sound.spectrogram import SpectrogramSettings, overlap_add, padded_window, squared_window_sum
+from gan.sound.settings import SpectrogramSettings
+from gan.sound.spectrogram import overlap_add, padded_window, squared_window_sum
 
 
 class GriffinLim:

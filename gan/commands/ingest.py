@@ -1,0 +1,88 @@
+"""`gan ingest`: pictures of spectrograms to the store that a GAN trains on."""
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from joblib import effective_n_jobs
+from jsonargparse import ArgumentParser
+
+from gan.data.build import open_store
+from gan.data.crops import fresh_frames
+from gan.data.kind import Kind
+from gan.data.store import ImageStore
+from gan.errors import InputError
+from gan.sound.figure.figure import findings_table
+from gan.sound.figure.options import FigureOptions
+
+
+def ingest(pictures: Path, store: Path, options: FigureOptions, n_jobs: int = -1) -> int:
+    """Read a folder of pictures of spectrograms, as they are, into the store that a GAN trains on.
+
+    Pictures are figures that matplotlib or librosa drew (JPEG, PNG, TIFF, WebP, BMP), arrays (.npy) or images of
+    `gan encode`. How they were made is found out and reported, with what could not be read and what looks odd. What is
+    in the store already is kept: a job that was stopped goes on where it was.
+
+    Args:
+        pictures: Folder of pictures, sub-folders included.
+        store: Folder for what is read: a byte for each cell of the spectrograms.
+        options: How to read figures.
+        n_jobs: Pictures read at a time, if there is memory for them; -1 for one per core.
+
+    Returns:
+        Exit code: 1 if a picture was left out.
+    """
+    if n_jobs == 0:
+        raise InputError("n_jobs is 0; it must be 1 or more, or -1 for one per core")
+    opened = open_store(pictures, store, effective_n_jobs(n_jobs), options)
+    print(_contents(opened, store))
+    print(_table(opened.kind), end="")
+    for line in opened.odd:
+        print(f"odd: {line}")
+    print(f"train on it with\n  {_training(pictures, store, options)}")
+    for line in opened.skipped:
+        print(f"left out {line}", file=sys.stderr)
+    if opened.skipped:
+        print(f"{len(opened.skipped)} of {len(opened.images) + len(opened.skipped)} were left out", file=sys.stderr)
+    return 1 if opened.skipped else 0
+
+
+def _contents(store: ImageStore, folder: Path) -> str:
+    settings = store.settings
+    minutes = settings.hop_length / settings.sample_rate / 60
+    n_frames = sum(image.n_frames for image in store.images)
+    n_fresh = int(fresh_frames(store, range(len(store.images)), 1).width.sum())
+    n_recordings = len({image.recording for image in store.images})
+    overlap = "" if n_fresh == n_frames else f", {n_fresh * minutes:.1f} of them without what overlaps"
+    return (
+        f"{len(store.images)} images of {n_recordings} recordings, {n_frames * minutes:.1f} minutes{overlap}, are "
+        f"{store.n_bytes / 1e9:.3g} GB in {folder}"
+    )
+
+
+def _table(kind: Kind) -> str:
+    """What was found in a figure like most of them; nothing for images of `gan encode`."""
+    lines = [f"  {line}" for line in findings_table(kind.findings).splitlines()]
+    return "".join(f"{line}\n" for line in (*lines, *(f"note: {warning}" for warning in kind.warnings)))
+
+
+def _training(pictures: Path, store: Path, options: FigureOptions) -> str:
+    """The command that trains on the store: with the same options, or it would be built anew."""
+    words = ["python", "train.py", "--data.images", str(pictures), "--data.store", str(store)]
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if value != field.default:
+            words += [f"--data.figures.{field.name}", str(list(value) if isinstance(value, tuple) else value)]
+    return shlex.join(words)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse the command line of `gan ingest` and run it."""
+    parser = ArgumentParser(prog="gan ingest", description=(ingest.__doc__ or "").split("Args:")[0])
+    parser.add_function_arguments(ingest, as_positional=True, skip={"options"})
+    parser.add_class_arguments(FigureOptions, as_group=False)
+    given = parser.parse_args(list(arguments)).as_dict()
+    options = {field.name: given.pop(field.name) for field in dataclasses.fields(FigureOptions)}
+    return ingest(**given, options=FigureOptions(**options))

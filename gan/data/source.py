@@ -1,0 +1,231 @@
+"""One image file to the frames of a store: an image of `gan encode`, or a figure that somebody else drew."""
+
+import dataclasses
+import hashlib
+import os
+import posixpath
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gan.data.kind import Kind, left_out
+from gan.data.look import look_of
+from gan.data.store import StoredImage, Version, row_bytes
+from gan.errors import InputError
+from gan.sound.codec import Codes, ImageHeader, has_header, read_codes, read_header
+from gan.sound.figure.options import FigureOptions
+from gan.sound.figure.pixels import open_picture
+from gan.sound.figure.reader import SUFFIXES, peak_bytes, read_figure
+
+_SUFFIXES = tuple(SUFFIXES)
+_PNG = ".png"
+# Pages of `gan decode --report`.
+_REPORT = ".report.png"
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image file.
+
+    Attributes:
+        path: The file.
+        version: Its path relative to the folder of images, and what tells whether it has changed.
+        header: The text of an image of `gan encode`; None for a figure, and where it is damaged.
+        is_figure: Whether it is no image of `gan encode`.
+        problem: Why a PNG cannot be read as an image of `gan encode`; None for other files.
+    """
+
+    path: Path
+    version: Version
+    header: ImageHeader | None = None
+    is_figure: bool = True
+    problem: str | None = None
+
+    @property
+    def file(self) -> str:
+        """Its path relative to the folder of images, with forward slashes."""
+        return self.version[0]
+
+    def peak_bytes(self) -> int:
+        """About how much memory reading it takes.
+
+        Raises:
+            InputError: If that cannot be told, because it cannot be read.
+        """
+        if self.header is None:
+            return peak_bytes(self.path) if self.is_figure else 0
+        # Pillow's pixels, numpy's, turned over, and the bytes of the file.
+        return 4 * self.header.n_frames * row_bytes(self.header.settings)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a store keeps of an image file.
+
+    Attributes:
+        codes: Pixels, frame after frame, shape (n_frames, n_freqs).
+        image: Its line of the index; the first row is not known yet, nor a figure's recording.
+        kind: Its grid, and what was found in a figure.
+    """
+
+    codes: Codes
+    image: StoredImage
+    kind: Kind
+
+
+Outcome = Decoded | InputError
+
+
+def find_images(images: Path, store: Path | None = None) -> list[Path]:
+    """All images and figures of a folder tree by their suffix, sorted, so that a recording's follow each other.
+
+    Args:
+        images: The folder.
+        store: A folder that is left out, as hidden files and folders are.
+
+    Raises:
+        InputError: If the folder is missing or has none.
+    """
+    if not images.is_dir():
+        raise InputError(f"{images}: no such folder; make images with `gan encode RECORDINGS {images}`")
+    found = sorted(_candidates(images, store))
+    if not found:
+        raise InputError(
+            f"{images}: no images ({', '.join(f'*{suffix}' for suffix in sorted(SUFFIXES))}) in it; make some with "
+            f"`gan encode RECORDINGS {images}`"
+        )
+    return found
+
+
+def has_images(images: Path) -> bool:
+    """Whether `find_images` finds any; False for a missing folder."""
+    return images.is_dir() and any(_candidates(images, None))
+
+
+def _candidates(images: Path, store: Path | None) -> Iterator[Path]:
+    hidden_too = None if store is None else store.resolve()
+    for folder, folders, files in os.walk(images):
+        # What is taken out here is not walked through.
+        folders[:] = [
+            name for name in folders if not name.startswith(".") and Path(folder, name).resolve() != hidden_too
+        ]
+        for file in files:
+            name = file.lower()
+            if name.endswith(_SUFFIXES) and not name.startswith(".") and not name.endswith(_REPORT):
+                yield Path(folder, file)
+
+
+def find_sources(images: Path, versions: list[Version], n_threads: int) -> list[Source]:
+    """Tell images of `gan encode` from figures."""
+
+    def source(version: Version) -> Source:
+        path = images / version[0]
+        if path.suffix.lower() != _PNG:
+            return Source(path, version)
+        try:
+            return Source(path, version, read_header(path), is_figure=False)
+        except InputError as error:
+            return Source(path, version, is_figure=not has_header(path), problem=str(error))
+        except OSError as error:
+            return Source(path, version, problem=f"{path}: cannot be opened ({error.strerror or error})")
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        return list(pool.map(source, versions))
+
+
+def read_source(source: Source, options: FigureOptions) -> Outcome:
+    """Read an image file, or say why it cannot be read: one file must not end the reading of a thousand."""
+    try:
+        if source.header is not None:
+            return _read_image(source, source.header)
+        return _read_figure(source, options) if source.is_figure else InputError(source.problem)
+    except InputError as error:
+        return error
+    except OSError as error:
+        return InputError(f"{source.path}: cannot be opened ({error.strerror or error})")
+    except MemoryError:
+        return InputError(f"{source.path}: too little memory to read it; close other programs and run again")
+    except Exception as error:
+        return InputError(
+            f"{source.path}: cannot be read ({type(error).__name__}: {error}), which is an error of `gan`; report it"
+        )
+
+
+def read_as(source: Source, kind: Kind, options: FigureOptions, first: Outcome | None = None) -> Outcome:
+    """Read an image file for a store of a kind, or say why it has no place in it.
+
+    Where nothing is found in a figure, or something else than in the others, because little is to be seen in it, it is
+    read once more with what was found in the others, if its picture is as large as theirs. The reader refuses what
+    contradicts the picture.
+
+    Args:
+        source: The file.
+        kind: What the images of the store have in common.
+        options: What the user says of the figures.
+        first: What `read_source` made of the file, if it was read already.
+    """
+    outcome = read_source(source, options) if first is None else first
+    if isinstance(outcome, Decoded):
+        fits = outcome.kind.settings == kind.settings
+        guesses = [f"{finding.name} {finding.value} is a guess" for finding in outcome.kind.guesses_against(kind)]
+        if fits and not guesses:
+            return outcome
+        problem = InputError(", ".join(guesses)) if fits else left_out(source.path, outcome.kind.settings, kind)
+    else:
+        fits, problem = False, outcome
+    if kind.options is None:
+        # Where most images are of `gan encode`, what is wrong with a PNG is that it is none.
+        return problem if source.problem is None else InputError(source.problem)
+    if source.is_figure and picture_size(source.path) == kind.size:
+        again = read_source(source, kind.options)
+        if isinstance(again, Decoded) and again.kind.settings == kind.settings:
+            # Without what to do about it, which has been done.
+            reason = str(problem).removeprefix(f"{source.path}: ").partition("; ")[0]
+            return _noted(again, f"read with what the others show, because alone: {reason}")
+    return outcome if fits else problem
+
+
+def _noted(decoded: Decoded, note: str) -> Decoded:
+    kind = dataclasses.replace(decoded.kind, warnings=(note, *decoded.kind.warnings))
+    image = dataclasses.replace(decoded.image, look=look_of(kind, decoded.image.n_frames))
+    return dataclasses.replace(decoded, image=image)
+
+
+def picture_size(path: Path) -> tuple[int, int] | None:
+    """Width and height of a picture in pixels; None for what is no picture, such as an array."""
+    try:
+        # As a context a picture does not close a file that it was given.
+        with closing(open_picture(path)) as picture:
+            return picture.size
+    except InputError:
+        return None
+
+
+def _read_image(source: Source, header: ImageHeader) -> Decoded:
+    upright, _ = read_codes(source.path)
+    with source.path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    recording, start_second = source.file, 0.0
+    if header.origin is not None:
+        recording = posixpath.normpath(posixpath.join(posixpath.dirname(source.file), header.origin.recording))
+        start_second = header.origin.start_second
+    image = StoredImage(*source.version, sha256, 0, header.n_frames, header.level_db, recording, start_second)
+    return Decoded(np.ascontiguousarray(upright.T), image, Kind(header.settings))
+
+
+def _read_figure(source: Source, options: FigureOptions) -> Decoded:
+    figure = read_figure(source.path, options)
+    upright, level_db = figure.codes()
+    codes = np.ascontiguousarray(upright.T)
+    # Of what was read, not of the file: hashing 80 MB takes 4 % of the time to read them on a processor that has
+    # instructions for it, 13 % on others, and what was read depends on the options too.
+    sha256 = hashlib.sha256(codes.data).hexdigest()
+    size = picture_size(source.path)
+    kind = Kind(figure.settings, figure.findings, figure.warnings, figure.as_options(options), size)
+    n_frames = len(codes)
+    look = look_of(kind, n_frames)
+    return Decoded(codes, StoredImage(*source.version, sha256, 0, n_frames, level_db, source.file, 0.0, look), kind)

@@ -1,0 +1,1 @@
+"""Pictures of spectrograms that others drew: matplotlib figures, arrays, mel pictures."""

@@ -1,0 +1,85 @@
+"""Averages of a figure's pixels inside its cells."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gan.sound.figure.grid import Edges
+from gan.sound.figure.pixels import Pixels
+
+# Rows of pixels of one cell that are averaged at most: enough to average out the noise of a JPEG.
+_MAX_ROWS = 10
+
+
+def cell_means(
+    pixels: Pixels, inside: tuple[int, int, int, int], row_edges: Edges, column_edges: Edges, margin: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Mean colour inside each cell.
+
+    matplotlib draws every cell up to the nearest pixels of its edges; cells thinner than a pixel may have none. Then
+    the mean of the nearest rows or columns that have some, weighted by nearness, takes the place.
+
+    Args:
+        pixels: The picture.
+        inside: Left, top, right and bottom of the spectrogram.
+        row_edges: Shape (n_rows + 1,), in pixels from the top; ascending or descending.
+        column_edges: Shape (n_columns + 1,), in pixels from the left, ascending.
+        margin: Pixels at a cell's sides that are left out where it is large enough, because JPEG mixes neighbours.
+
+    Returns:
+        Means, shape (n_rows, n_columns) of grey pictures, else (n_rows, n_columns, 3), and which cells have pixels of
+        their own, shape (n_rows, n_columns).
+    """
+    left, top, right, bottom = inside
+    rows = _spans(row_edges, top, bottom, margin, _MAX_ROWS)
+    columns = _spans(column_edges, left, right, margin, None)
+    has_row, has_column = rows[:, 1] > rows[:, 0], columns[:, 1] > columns[:, 0]
+    starts = (columns[has_column] - left).reshape(-1)
+    widths = np.diff(columns[has_column], axis=1)[:, 0]
+    channels = () if pixels.grey else (3,)
+    means = np.empty((int(has_row.sum()), len(widths), *channels), np.float32)
+    for index, (first, last) in enumerate(rows[has_row]):
+        strip = pixels.strip(left, int(first), right, int(last))
+        # A sum of ten rows of bytes fits 16 bits; adding rows is faster than a sum over an axis.
+        total = strip[0].astype(np.uint16)
+        for row in strip[1:]:
+            total += row
+        # Odd entries are the sums between cells. A last start at the end would be out of range: one zero is appended.
+        padded = np.concatenate([total, np.zeros((1, *channels), np.uint16)])
+        sums = np.add.reduceat(padded, starts, axis=0, dtype=np.uint32)[::2]
+        means[index] = sums / (widths * len(strip)).reshape(-1, *[1] * len(channels))
+    has = np.outer(has_row, has_column)
+    return _filled(_filled(means, has_row, 0), has_column, 1), has
+
+
+def _spans(edges: Edges, low: int, high: int, margin: int, longest: int | None) -> NDArray[np.intp]:
+    """First and last (exclusive) pixel that is averaged for each cell, shape (n, 2)."""
+    rounded = np.floor(np.stack([edges[:-1], edges[1:]], axis=1) + 0.5).astype(np.intp)
+    rounded.sort(axis=1)
+    spans = rounded.clip(low, high)
+    size = spans[:, 1] - spans[:, 0]
+    # Cells of three pixels keep one, smaller ones keep all.
+    cut = np.minimum(margin, np.maximum(0, (size - 1) // 2))
+    if longest is not None:
+        cut = np.maximum(cut, (size - longest + 1) // 2)
+    spans[:, 0] += cut
+    spans[:, 1] -= cut
+    return spans
+
+
+def _filled(means: NDArray[np.float32], has: NDArray[np.bool_], axis: int) -> NDArray[np.float32]:
+    """Put the lines of cells without pixels between the others."""
+    if has.all():
+        return means
+    known = np.flatnonzero(has)
+    if len(known) == 0:
+        raise ValueError("no cell has a pixel")
+    places = np.arange(len(has))
+    right = np.searchsorted(known, places).clip(0, len(known) - 1)
+    lower = np.where(known[right] <= places, right, np.maximum(right - 1, 0))
+    span = np.maximum(known[right] - known[lower], 1)
+    weight = ((places - known[lower]) / span).clip(0, 1).astype(np.float32)
+    shape = [1] * means.ndim
+    shape[axis] = -1
+    weight = weight.reshape(shape)
+    filled: NDArray[np.float32] = np.take(means, lower, axis) * (1 - weight) + np.take(means, right, axis) * weight
+    return filled

@@ -1,0 +1,171 @@
+"""Reads a spectrogram that was drawn as a mesh of cells, as matplotlib and librosa do."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gan.errors import InputError
+from gan.sound.figure.box import Box, find_box, given_box
+from gan.sound.figure.cells import cell_means
+from gan.sound.figure.colormap import identify
+from gan.sound.figure.figure import Figure, Layout, Notes
+from gan.sound.figure.grid import Grid, Side, assumed, changes_along, even_edges, find_even_grid, is_found
+from gan.sound.figure.options import FigureOptions
+from gan.sound.figure.pixels import Pixels
+from gan.sound.figure.rows import find_rows, frequencies
+from gan.sound.figure.shade import find_colormap, upright, values_of
+from gan.sound.settings import SpectrogramSettings
+
+# Length of the recipe's pictures, which have no margins.
+_SECONDS = 60.0
+# Pixels from which colours are identified.
+_N_SAMPLES = 20_000
+
+
+def read_drawn(pixels: Pixels, lossy: bool, options: FigureOptions, notes: Notes) -> Figure | None:
+    """Find the box, the grid and the colours of a drawn spectrogram, and read its cells.
+
+    Args:
+        pixels: The picture; closed when its cells have been read.
+        lossy: Whether it is a JPEG or another format that changes pixels.
+        options: What is known.
+        notes: Told what was found.
+
+    Returns:
+        The figure; None if its pixels seem to be the cells themselves.
+
+    Raises:
+        InputError: If it shows no spectrogram or something has to be given.
+    """
+    notes.found("picture", f"{pixels.width} x {pixels.height}", None, "grey" if pixels.grey else "in colour")
+    box = given_box(pixels, options.box, notes.path) if options.box else find_box(pixels, notes.path)
+    notes.found("box", " ".join(map(str, box.inside)), box.confidence, box.how)
+    horizontal, vertical = (_side(pixels, box, lossy, vertical) for vertical in (False, True))
+    across = find_even_grid(horizontal)
+    y_axis, up = find_rows(vertical, options, notes)
+    sample = _sample(pixels, box)
+    if not is_found(across) and up is None:
+        if _may_be_array(pixels, box, options):
+            return None
+        _require_other_evidence(sample, pixels.grey, lossy, options, notes)
+    colormap = find_colormap(sample, pixels.grey, lossy, options, notes)
+    rows, n_fft, bands = frequencies(vertical, y_axis, up, options, notes)
+    settings = _settings(n_fft, options)
+    whole = box.inside == (0, 0, pixels.width, pixels.height)
+    columns = _columns(horizontal, across, whole, settings, options, notes)
+    # JPEG's colours are half as sharp as its light.
+    margin = 2 if lossy and not pixels.grey and min(rows.cell, columns.cell) >= 8 else 1
+    means, has = cell_means(pixels, box.inside, rows.edges, columns.edges, margin)
+    pixels.close()
+    if not has.all():
+        notes.warnings.append(
+            f"{1 - float(has.mean()):.1%} of the cells are too thin to have a pixel; filled in from their neighbours"
+        )
+    relative_db = (upright(values_of(means, colormap, options, notes), options, notes) - 1) * np.float32(
+        options.range_db
+    )
+    n_missing = (settings.n_freqs if bands is None else bands.n_mels) - len(relative_db)
+    if n_missing:
+        relative_db = np.pad(relative_db, ((0, n_missing), (0, 0)), constant_values=-options.range_db)
+    _note_settings(settings, columns.n, options, notes)
+    return Figure(
+        notes.path,
+        settings,
+        relative_db,
+        bands,
+        tuple(notes.findings),
+        tuple(notes.warnings),
+        Layout(box.inside, rows.edges, columns.edges),
+        # Byte 255 is the middle of the highest of 256 steps.
+        top_db=-options.range_db / 512,
+    )
+
+
+def _side(pixels: Pixels, box: Box, lossy: bool, vertical: bool) -> Side:
+    changes = changes_along(pixels, box.inside, vertical)
+    start = box.inside[1] if vertical else box.inside[0]
+    # From the bottom up, as frequencies go.
+    low, high = (box.edges[3], box.edges[1]) if vertical else (box.edges[0], box.edges[2])
+    return Side(changes, start, low, high, box.slack, lossy)
+
+
+def _sample(pixels: Pixels, box: Box) -> NDArray[np.uint8]:
+    """Pixels from all over the spectrogram, shape (n, 1 or 3)."""
+    left, top, right, bottom = box.inside
+    rows = np.unique(np.linspace(top, bottom - 1, 101).astype(int))
+    lines = np.concatenate([pixels.strip(left, y, right, y + 1)[0] for y in rows])
+    flat = lines.reshape(len(lines), -1)
+    return flat[:: max(1, len(flat) // _N_SAMPLES)]
+
+
+def _may_be_array(pixels: Pixels, box: Box, options: FigureOptions) -> bool:
+    n_rows = {2**k + 1 for k in range(5, 14)} | ({options.n_fft // 2 + 1} if options.n_fft else set())
+    whole = box.inside == (0, 0, pixels.width, pixels.height)
+    return whole and (pixels.height in n_rows or options.y_axis == "mel")
+
+
+def _require_other_evidence(
+    sample: NDArray[np.uint8], grey: bool, lossy: bool, options: FigureOptions, notes: Notes
+) -> None:
+    """Where no cells can be seen only colours, or the user, can say that this is a spectrogram."""
+    if options.n_fft or options.seconds:
+        return
+    colours = "greys are anybody's"
+    if not grey:
+        try:
+            identify(sample, options.colormap, notes.path, lossy)
+            return
+        except InputError as error:
+            colours = str(error).removeprefix(f"{notes.path}: ").split(";")[0]
+    raise InputError(
+        f"{notes.path}: nothing in it repeats as the cells of a spectrogram do, and {colours}; if it is one whose "
+        "cells are thinner than two pixels, say so with --n_fft and --seconds"
+    )
+
+
+def _settings(n_fft: int, options: FigureOptions) -> SpectrogramSettings:
+    return SpectrogramSettings(
+        options.sample_rate,
+        n_fft,
+        options.hop_length or max(1, n_fft // 4),
+        options.win_length or n_fft,
+        options.window,
+        # The floor is the lowest of 256 steps, so that they are the codes of an image file with 8 bits.
+        floor_db=-options.range_db * 255 / 256,
+        bits=8,
+    )
+
+
+def _columns(
+    side: Side, across: Grid | None, whole: bool, settings: SpectrogramSettings, options: FigureOptions, notes: Notes
+) -> Grid:
+    given = None if options.seconds is None else settings.n_frames(round(options.seconds * settings.sample_rate))
+    if is_found(across):
+        if given is not None and abs(given - across.n) > 1:
+            notes.warnings.append(
+                f"shows {across.n} columns, but {options.seconds:g} s at hop_length {settings.hop_length} and "
+                f"sample_rate {settings.sample_rate} are {given}; one of the three is wrong"
+            )
+        how = f"columns of {across.cell:.2f} px, the outer ones {across.ends}"
+        notes.found("frames", str(across.n), across.confidence, how)
+        return across
+    if given is None and not whole:
+        raise InputError(
+            f"{notes.path}: its columns are too thin to be counted; give the length of the sound that it shows with "
+            "--seconds"
+        )
+    n_frames = given or settings.n_frames(round(_SECONDS * settings.sample_rate))
+    columns = assumed(side, even_edges(n_frames, "whole"))
+    origin = "given" if options.seconds else "usual"
+    notes.found("frames", str(n_frames), None, f"{origin}; columns of {columns.cell:.2f} px cannot be counted")
+    return columns
+
+
+def _note_settings(settings: SpectrogramSettings, n_frames: int, options: FigureOptions, notes: Notes) -> None:
+    lost = "no picture shows it"
+    notes.found("sample_rate", f"{settings.sample_rate} Hz", None, f"{lost}; --sample_rate")
+    how = "given" if options.hop_length else f"n_fft / 4; {lost}; --hop_length"
+    notes.found("hop_length", str(settings.hop_length), None, how)
+    notes.found("range_db", f"{options.range_db:g} dB", None, f"{lost}; --range_db")
+    seconds = settings.n_samples(n_frames) / settings.sample_rate
+    notes.found("seconds", f"{seconds:.2f}", None, "frames x hop_length / sample_rate")
+    notes.found("level", "lost", None, "only differences of level are drawn")

@@ -1,0 +1,216 @@
+"""How many cells a drawn spectrogram has along an axis and where they lie, from where its pixels change."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gan.sound.figure.pixels import Pixels
+
+Edges = NDArray[np.float64]
+Changes = NDArray[np.float64]
+# Whole cells: n of them fill the axis (matplotlib's mesh with n + 1 edges, librosa >= 0.9). Clipped: the axis ends in
+# the middle of the first and of the last cell (librosa <= 0.8 for frequencies).
+Ends = Literal["whole", "clipped"]
+
+_N_LINES = 96
+# One large step must not outweigh many small ones.
+_MAX_CHANGE = 24
+_N_PEAKS = 12
+_N_REFINED = 12
+_MIN_CELLS = 8
+# A grid that explains less than this is no grid.
+MIN_CONFIDENCE = 0.4
+_MIN_CORRELATION = 0.2
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells along one axis.
+
+    Attributes:
+        n: Number of cells.
+        ends: Whether the first and the last are whole.
+        edges: Shape (n + 1,), ascending, in pixels from the picture's left or top.
+        confidence: 1 if all changes of the pixels lie on the edges; 0 if the changes know nothing of them.
+        correlation: Of the changes with the edges; ranks grids.
+    """
+
+    n: int
+    ends: Ends
+    edges: Edges
+    confidence: float
+    correlation: float
+
+    @property
+    def cell(self) -> float:
+        """Median height or width of a cell in pixels."""
+        return float(np.median(np.abs(np.diff(self.edges))))
+
+
+@dataclass(frozen=True)
+class Side:
+    """The extent of a spectrogram along one axis.
+
+    Attributes:
+        changes: Shape (length - 1,): how much the pixels change between positions start + i and start + i + 1.
+        start: First pixel.
+        low: Where the axis begins, to a fraction of a pixel.
+        high: Where it ends.
+        slack: By how many pixels `low` and `high` may be off.
+        lossy: Whether the picture is a JPEG, whose pixels change a little everywhere.
+    """
+
+    changes: Changes
+    start: int
+    low: float
+    high: float
+    slack: float
+    lossy: bool
+
+
+def changes_along(pixels: Pixels, inside: tuple[int, int, int, int], vertical: bool) -> Changes:
+    """How much neighbouring pixels differ along an axis, over lines spread across the other; shape (length - 1,)."""
+    left, top, right, bottom = inside
+    if vertical:
+        places = np.unique(np.linspace(left, right - 1, _N_LINES).astype(int))
+        lines = np.stack([pixels.strip(x, top, x + 1, bottom)[:, 0] for x in places])
+    else:
+        places = np.unique(np.linspace(top, bottom - 1, _N_LINES).astype(int))
+        lines = np.stack([pixels.strip(left, y, right, y + 1)[0] for y in places])
+    steps = np.abs(np.diff(lines.astype(np.int16), axis=1))
+    largest = steps if steps.ndim == 2 else steps.max(axis=-1)
+    changes: Changes = np.minimum(largest, _MAX_CHANGE).mean(axis=0, dtype=np.float64)
+    return changes
+
+
+def even_edges(n: int, ends: Ends) -> Edges:
+    """Edges of n equal cells on an axis from 0 to 1."""
+    if ends == "whole":
+        return np.arange(n + 1) / n
+    return np.clip((np.arange(n + 1) - 0.5) / (n - 1), 0, 1)
+
+
+def find_even_grid(side: Side) -> Grid | None:
+    """The grid of equal cells that fits best; None if nothing repeats."""
+    if side.changes.max(initial=0.0) <= 0:
+        return None
+    length = len(side.changes) + 1
+    # The number of periods between the ends, n for whole cells and n - 1 for clipped ones.
+    counts = [m for m in _periods(side.changes, length, side.slack) if _MIN_CELLS <= m < length]
+    if side.slack:
+        # Edges that are a pixel off still count here.
+        soft = dataclasses.replace(side, changes=np.convolve(side.changes, [0.5, 1, 0.5], "same"))
+        counts.sort(key=lambda m: max(_unmoved(soft, even_edges(*cells)) for cells in _cells(m)), reverse=True)
+        counts = counts[:_N_REFINED]
+    grids = [fit(side, even_edges(*cells), cells[1]) for m in counts for cells in _cells(m)]
+    return max(grids, key=lambda grid: grid.correlation, default=None)
+
+
+def _cells(periods: int) -> Iterator[tuple[int, Ends]]:
+    yield periods, "whole"
+    yield periods + 1, "clipped"
+
+
+def find_grid(side: Side, candidates: list[tuple[int, Ends]], edges: Callable[[int, Ends], Edges]) -> Grid | None:
+    """The best of some grids, for axes whose cells are not equal.
+
+    Args:
+        side: The axis.
+        candidates: Numbers of cells and how the axis ends.
+        edges: Gives a candidate's edges on an axis from 0 to 1.
+    """
+    ranked = sorted(candidates, key=lambda candidate: _unmoved(side, edges(*candidate)), reverse=True)
+    grids = [fit(side, edges(*candidate), candidate[1]) for candidate in ranked[:_N_REFINED]]
+    return max(grids, key=lambda grid: grid.correlation, default=None)
+
+
+def fit(side: Side, edges: Edges, ends: Ends) -> Grid:
+    """Move the ends of an axis within their slack to where a grid fits best.
+
+    Args:
+        side: The axis.
+        edges: Shape (n + 1,), from 0 to 1.
+        ends: How the axis ends.
+    """
+    best = (_correlation(side, side.low, side.high, edges), 0.0, 0.0)
+    step = side.slack
+    while step > 0.1:
+        _, low, high = best
+        trials = step * np.linspace(-1, 1, 5 if step < side.slack else 9)
+        best = max(best, *(_moved(side, edges, low + a, high + b) for a in trials for b in trials))
+        step *= 0.3
+    correlation, low, high = best
+    places = side.low + low + (side.high + high - side.low - low) * edges
+    return Grid(len(edges) - 1, ends, places, _confidence(side, places) if correlation > 0 else 0.0, correlation)
+
+
+def _unmoved(side: Side, edges: Edges) -> float:
+    return _correlation(side, side.low, side.high, edges)
+
+
+def assumed(side: Side, edges: Edges) -> Grid:
+    """A grid that the picture does not show, from end to end."""
+    grid = fit(dataclasses.replace(side, slack=0.0), edges, "whole")
+    return dataclasses.replace(grid, confidence=0.0)
+
+
+def _moved(side: Side, edges: Edges, low: float, high: float) -> tuple[float, float, float]:
+    # Of ends that fit about equally the nearer ones are right.
+    reluctance = 0.03 * (abs(low) + abs(high))
+    return _correlation(side, side.low + low, side.high + high, edges) - reluctance, low, high
+
+
+def _periods(changes: Changes, length: int, slack: float) -> list[int]:
+    """Numbers of periods that the spectrum of the changes hints at."""
+    spectrum = np.abs(np.fft.rfft(changes - changes.mean(), length))
+    spectrum[:_MIN_CELLS] = 0
+    peaks = np.argsort(spectrum)[::-1][:_N_PEAKS]
+    # A peak may be an overtone, and of cells under two pixels it is a mirror image.
+    hints = {m for f in map(int, peaks) for m in (f, length - f, f // 2, f // 3, f // 4, f // 5)}
+    # Where the ends are known the number of periods is a whole one, and a place in the spectrum.
+    return sorted({m + d for m in hints for d in ((-1, 0, 1) if slack else (0,))})
+
+
+def _on_edges(side: Side, places: Edges) -> NDArray[np.bool_]:
+    """Which of the changes lie on edges: matplotlib moves every edge to the nearest pixel."""
+    rounded = np.floor(places + 0.5).astype(np.intp) - side.start - 1
+    on = np.zeros(len(side.changes), np.bool_)
+    on[rounded[(rounded >= 0) & (rounded < len(on))]] = True
+    return on
+
+
+def _correlation(side: Side, low: float, high: float, edges: Edges) -> float:
+    places = low + (high - low) * edges
+    on = _on_edges(side, places)
+    n, length = int(on.sum()), len(on)
+    spread = float(side.changes.std())
+    if not 4 <= n <= length - 4 or spread == 0:
+        return 0.0
+    covariance = float(side.changes[on].sum()) / length - n / length * float(side.changes.mean())
+    return covariance / (spread * math.sqrt(n / length * (1 - n / length)))
+
+
+def _confidence(side: Side, places: Edges) -> float:
+    """How surely the grid is there, 0 to 1."""
+    on = _on_edges(side, places)
+    share = on.mean()
+    total = float(side.changes.sum())
+    if not 0 < share < 1 or total == 0:
+        return 0.0
+    explained = (float(side.changes[on].sum()) / total - share) / (1 - share)
+    contrast = 0.0
+    if side.lossy:
+        # JPEG spreads an edge over its neighbours, but the middle of a cell stays calmer than its edges.
+        calm = ~np.convolve(on, [True, True, True], "same") if share < 0.3 else ~on
+        contrast = float(side.changes[on].mean() / side.changes[calm].mean()) if side.changes[calm].any() else 1.0
+    return float(np.clip(max(explained, contrast - 1.4), 0, 1))
+
+
+def is_found(grid: Grid | None) -> TypeGuard[Grid]:
+    """Whether a grid is really there."""
+    return grid is not None and grid.confidence >= MIN_CONFIDENCE and grid.correlation >= _MIN_CORRELATION
