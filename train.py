@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from gan.data.datamodule import ImageData
 from gan.data.demo import make_demo
+from gan.data.source import has_images
 from gan.errors import InputError
 from gan.files import atomic_write
 from gan.listen.callbacks import Listen
@@ -65,8 +66,7 @@ class TrainingCLI(LightningCLI):
         for network in ("generator", "discriminator"):
             target = f"model.{network}.init_args.image_size"
             parser.link_arguments("data.image_size", target, apply_on="instantiate")
-        own = OWN_IMAGES.is_dir() and any(OWN_IMAGES.rglob("*.png"))
-        parser.set_defaults({"data.images": OWN_IMAGES if own else DEMO / "images"})
+        parser.set_defaults({"data.images": OWN_IMAGES if has_images(OWN_IMAGES) else DEMO / "images"})
 
     def before_instantiate_classes(self) -> None:
         if self.config.data.images == DEMO / "images":
@@ -119,6 +119,8 @@ class RunFolder(Callback):
         )
         for line in trainer.datamodule.store.skipped:
             print(f"left out {line}")
+        for line in trainer.datamodule.store.odd:
+            print(f"odd: {line}")
         print(f"images: {describe(trainer.datamodule)}; {networks}")
         print(f"run: {self.run.folder}")
         # In an environment that is not activated the program is beside Python.

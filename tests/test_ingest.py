@@ -17,18 +17,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import gan.data.build as build_module
 import gan.data.building as building_module
 import gan.data.source as source_module
 from gan.commands.main import main
 from gan.data.build import find_settings, open_store
+from gan.data.crops import Crop
+from gan.data.datamodule import ImageData
 from gan.data.store import ImageStore
 from gan.data.workers import work_through
 from gan.errors import InputError
 from gan.sound.figure.figure import Figure, Finding
 from gan.sound.figure.options import FigureOptions
 from gan.sound.settings import SpectrogramSettings
+from gan.sound.spectrogram import db_from_magnitude, magnitude_from_waveform
 
 RATE = 8000
 MINUTE = 101  # frames of the tests' windows, 100 hops of 32 samples: 0.4 s
@@ -442,3 +446,69 @@ def test_command_refuses_what_it_cannot_do(tmp_path, asked, capsys):
         assert output.out == ""
         assert output.err.count("\n") == 1
         assert message in output.err
+
+
+def plot(path: Path, waveform: np.ndarray) -> None:
+    """The question's recipe, at 1000 x 1000 px and 8 kHz."""
+    import librosa
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Canvas
+
+    level_db = librosa.amplitude_to_db(np.abs(librosa.stft(waveform, n_fft=256)))
+    figure = Canvas(figsize=(5, 5), dpi=200, frameon=False)
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes([0, 0, 1, 1], frameon=False)
+    axes.axis("off")
+    librosa.display.specshow(level_db, sr=RATE, hop_length=64, cmap="gray", x_axis="time", y_axis="hz", ax=axes)
+    figure.savefig(path, pil_kwargs={"quality": 100})
+
+
+def test_figures_of_matplotlib(tmp_path, sound, capsys):
+    """Three recordings of 2.1 s in windows of 0.8 s, the last of which overlaps, and half a file."""
+    figures, store = tmp_path / "figures", tmp_path / "store"
+    figures.mkdir()
+    length = round(0.8 * RATE)
+    levels = {}
+    for recording in range(3):
+        waveform = sound(round(2.1 * RATE), seed=recording, sample_rate=RATE)
+        for end in (0.8, 1.6, 2.1):
+            start = round(end * RATE) - length
+            name = f"{recording}.wav{end}.jpg"
+            plot(figures / name, waveform[start : start + length])
+            levels[name] = waveform[start : start + length]
+    (figures / "half.wav0.8.jpg").write_bytes((figures / "0.wav0.8.jpg").read_bytes()[:100_000])
+    assert main(["ingest", str(figures), str(store), f"--sample_rate={RATE}", "--colormap=gray"]) == 1
+    output = capsys.readouterr()
+    assert output.out.startswith("9 images of 3 recordings")
+    assert "  n_fft        256 " in output.out
+    assert output.err.startswith(f"left out {figures / 'half.wav0.8.jpg'}: ")
+    data = ImageData(
+        figures, 32, 4, store=store, figures=FigureOptions(RATE, colormap="gray"), validation_fraction=0.34
+    )
+    data.setup()
+    assert data.settings == dataclasses.replace(SpectrogramSettings(RATE, 256, 64, 256, bits=8), floor_db=-79.6875)
+    assert {data.store.images[index].recording for index in data.validation_images}.isdisjoint(
+        data.store.images[index].recording for index in data.train_images
+    )
+    for index, image in enumerate(data.store.images):
+        assert image.start_second == pytest.approx(float(image.file[5:8]) - 0.8)
+        # White is the loudest cell and black the quietest one, which is read as 80 dB below it. Two of these windows
+        # are 8 dB rms apart.
+        magnitude = magnitude_from_waveform(torch.from_numpy(levels[image.file]), data.settings)
+        level_db = db_from_magnitude(magnitude).numpy()
+        drawn = (level_db - level_db.min()) / np.ptp(level_db)
+        codes = data.store.codes(index, 0, image.n_frames).T
+        assert 80 * np.sqrt(np.mean(np.square(codes / 255 - drawn))) < 0.15
+    batch = next(iter(data.train_dataloader()))
+    assert batch.images.shape == (4, 1, 128, 32)
+    assert float(batch.images.max()) > 0.5
+    # Nothing of the last windows' first 0.3 s, which the ones before them show.
+    crops = [crop for epoch in range(20) for crops in crops_of_epoch(data, epoch) for crop in crops]
+    last = [crop for crop in crops if data.store.images[crop.image].file.endswith("2.1.jpg")]
+    assert min(crop.start for crop in last) >= round(0.3 * RATE / 64)
+
+
+def crops_of_epoch(data: ImageData, epoch: int) -> list[list[Crop]]:
+    sampler = data._sampler()
+    sampler.batches_seen = lambda: epoch * len(sampler)
+    return list(sampler)

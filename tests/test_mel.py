@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from gan.errors import InputError
-from gan.sound.mel import MelBands, magnitude_from_mel, mel_filters
+from gan.sound.mel import magnitude_from_mel, mel_filters
 from gan.sound.phase.griffin_lim import GriffinLim
-from gan.sound.settings import SpectrogramSettings
+from gan.sound.settings import MelBands, SpectrogramSettings
 from gan.sound.spectrogram import magnitude_from_waveform
 
 SETTINGS = SpectrogramSettings()
@@ -17,7 +17,7 @@ BANDS = [
     LIBROSA,
     MelBands(80, 50.0, 8000.0),
     MelBands(96, 0.0, 10000.0, htk=True, norm=None, power=1),
-    MelBands(512, 0.0, 11025.0),  # more bands than low frequencies: some are empty
+    MelBands(512, 0.0, 11025.0, htk=True),  # more bands than low frequencies: some are empty
 ]
 all_bands = pytest.mark.parametrize("bands", BANDS, ids=lambda bands: f"{bands.n_mels}/{bands.norm}/{bands.power}")
 

@@ -284,7 +284,7 @@ def test_missing_empty_and_useless_folders(tmp_path):
 def test_hidden_files_and_the_store_are_no_images(tmp_path, write_image):
     assert not has_images(tmp_path)
     assert not has_images(tmp_path / "nowhere")
-    for name in (".hidden.png", ".hidden/a.png", "store/a.png", "a.txt", "folder.png/b.txt"):
+    for name in (".hidden.png", ".hidden/a.png", "store/a.png", "a.txt", "folder.png/b.txt", "a.report.png"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"")

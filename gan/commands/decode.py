@@ -18,7 +18,7 @@ from gan.sound.alignment import align
 from gan.sound.figure.figure import Figure
 from gan.sound.figure.options import FigureOptions
 from gan.sound.figure.reader import SUFFIXES
-from gan.sound.figure.report import write_report
+from gan.sound.figure.report import REPORT_SUFFIX, write_report
 from gan.sound.losses import losses
 from gan.sound.phase.convergence import spectral_convergence_db
 from gan.sound.phase.griffin_lim import GriffinLim
@@ -32,7 +32,6 @@ Subtype = Literal["PCM_16", "PCM_24", "FLOAT"]
 _FULL_SCALE = 0.999
 # Peak of what has no level of its own: -1 dBFS.
 _PEAK = 10 ** (-1 / 20)
-_REPORT = ".report.png"
 # Spectral convergence to another recording is near 0 dB.
 _UNLIKE_DB = -3.0
 
@@ -124,7 +123,7 @@ def _targets(pictures: list[Path], output: Path | None) -> dict[Path, Path]:
                 path
                 for path in given.rglob("*")
                 if path.suffix.lower() in SUFFIXES
-                and not path.name.endswith(_REPORT)
+                and not path.name.endswith(REPORT_SUFFIX)
                 and not any(part.startswith(".") for part in path.relative_to(given).parts)
             )
             if not found:
@@ -188,7 +187,7 @@ def _write_recording(target: Path, waveform: Tensor, settings: SpectrogramSettin
 def _write_report(target: Path, figure: Figure | None, path: Path) -> str:
     if figure is None:
         return f"{path}: no report, nothing had to be found in an image of `gan encode`"
-    page = target.with_suffix(_REPORT)
+    page = target.with_suffix(REPORT_SUFFIX)
     write_report(figure, page)
     return f"{page}: the picture as it was read"
 

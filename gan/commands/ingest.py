@@ -18,7 +18,7 @@ from gan.sound.figure.figure import findings_table
 from gan.sound.figure.options import FigureOptions
 
 
-def ingest(pictures: Path, store: Path, options: FigureOptions, n_jobs: int = -1) -> int:
+def ingest(pictures: Path, store: Path | None, options: FigureOptions, n_jobs: int = -1) -> int:
     """Read a folder of pictures of spectrograms, as they are, into the store that a GAN trains on.
 
     Pictures are figures that matplotlib or librosa drew (JPEG, PNG, TIFF, WebP, BMP), arrays (.npy) or images of
@@ -27,7 +27,8 @@ def ingest(pictures: Path, store: Path, options: FigureOptions, n_jobs: int = -1
 
     Args:
         pictures: Folder of pictures, sub-folders included.
-        store: Folder for what is read: a byte for each cell of the spectrograms.
+        store: Folder for what is read, a byte for each cell of the spectrograms; `.store` in the folder of pictures,
+            where the training looks for it, if not given.
         options: How to read figures.
         n_jobs: Pictures read at a time, if there is memory for them; -1 for one per core.
 
@@ -36,8 +37,9 @@ def ingest(pictures: Path, store: Path, options: FigureOptions, n_jobs: int = -1
     """
     if n_jobs == 0:
         raise InputError("n_jobs is 0; it must be 1 or more, or -1 for one per core")
-    opened = open_store(pictures, store, effective_n_jobs(n_jobs), options)
-    print(_contents(opened, store))
+    folder = pictures / ".store" if store is None else store
+    opened = open_store(pictures, folder, effective_n_jobs(n_jobs), options)
+    print(_contents(opened, folder))
     print(_table(opened.kind), end="")
     for line in opened.odd:
         print(f"odd: {line}")
@@ -64,13 +66,14 @@ def _contents(store: ImageStore, folder: Path) -> str:
 
 def _table(kind: Kind) -> str:
     """What was found in a figure like most of them; nothing for images of `gan encode`."""
-    lines = [f"  {line}" for line in findings_table(kind.findings).splitlines()]
-    return "".join(f"{line}\n" for line in (*lines, *(f"note: {warning}" for warning in kind.warnings)))
+    lines = [f"  {line}\n" for line in findings_table(kind.findings).splitlines()]
+    return "".join(lines) + "".join(f"note: {line}\n" for line in kind.warnings)
 
 
-def _training(pictures: Path, store: Path, options: FigureOptions) -> str:
+def _training(pictures: Path, store: Path | None, options: FigureOptions) -> str:
     """The command that trains on the store: with the same options, or it would be built anew."""
-    words = ["python", "train.py", "--data.images", str(pictures), "--data.store", str(store)]
+    words = ["python", "train.py", "--data.images", str(pictures)]
+    words += [] if store is None else ["--data.store", str(store)]
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
         if value != field.default:
@@ -81,7 +84,11 @@ def _training(pictures: Path, store: Path, options: FigureOptions) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line of `gan ingest` and run it."""
     parser = ArgumentParser(prog="gan ingest", description=(ingest.__doc__ or "").split("Args:")[0])
-    parser.add_function_arguments(ingest, as_positional=True, skip={"options"})
+    parser.add_argument("pictures", type=Path, metavar="PICTURES", help="Folder of pictures, sub-folders included.")
+    parser.add_argument(
+        "store", nargs="?", type=Path, metavar="STORE", help="Folder for what is read; PICTURES/.store if not given."
+    )
+    parser.add_function_arguments(ingest, skip={"pictures", "store", "options"})
     parser.add_class_arguments(FigureOptions, as_group=False)
     given = parser.parse_args(list(arguments)).as_dict()
     options = {field.name: given.pop(field.name) for field in dataclasses.fields(FigureOptions)}

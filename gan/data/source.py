@@ -6,7 +6,6 @@ import os
 import posixpath
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +19,11 @@ from gan.sound.codec import Codes, ImageHeader, has_header, read_codes, read_hea
 from gan.sound.figure.options import FigureOptions
 from gan.sound.figure.pixels import open_picture
 from gan.sound.figure.reader import SUFFIXES, peak_bytes, read_figure
+from gan.sound.figure.report import REPORT_SUFFIX
 
 _SUFFIXES = tuple(SUFFIXES)
 _PNG = ".png"
 # Pages of `gan decode --report`.
-_REPORT = ".report.png"
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def _candidates(images: Path, store: Path | None) -> Iterator[Path]:
         ]
         for file in files:
             name = file.lower()
-            if name.endswith(_SUFFIXES) and not name.startswith(".") and not name.endswith(_REPORT):
+            if name.endswith(_SUFFIXES) and not name.startswith(".") and not name.endswith(REPORT_SUFFIX):
                 yield Path(folder, file)
 
 
@@ -198,8 +197,7 @@ def _noted(decoded: Decoded, note: str) -> Decoded:
 def picture_size(path: Path) -> tuple[int, int] | None:
     """Width and height of a picture in pixels; None for what is no picture, such as an array."""
     try:
-        # As a context a picture does not close a file that it was given.
-        with closing(open_picture(path)) as picture:
+        with open_picture(path) as picture:
             return picture.size
     except InputError:
         return None

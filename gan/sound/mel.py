@@ -1,15 +1,13 @@
 """Mel spectrograms back to linear ones."""
 
 import warnings
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gan.errors import InputError
-from gan.sound.settings import SpectrogramSettings
+from gan.sound.settings import MelBands, SpectrogramSettings
 
 # Frames solved at a time, so that the iterates of a long sound stay in the cache.
 _BLOCK = 256
@@ -20,36 +18,6 @@ _TOLERANCE = 1e-6
 # Part of the filters' largest squared singular value that keeps nearly empty bands from being taken as seriously as
 # full ones: without it, the floor of 80 dB in a band that hardly sees its frequency becomes a loud tone.
 _REGULARISATION = 0.01
-
-
-@dataclass(frozen=True)
-class MelBands:
-    """Which mel filters a mel spectrogram was made with.
-
-    Attributes:
-        n_mels: Number of bands.
-        min_hz: Lowest frequency.
-        max_hz: Highest frequency.
-        htk: Whether the scale is HTK's; Slaney's otherwise (librosa's default).
-        norm: Filters of equal area ("slaney", librosa's default) or of peak 1 (None).
-        power: 1 if the bands sum up amplitudes, 2 for powers (librosa's default).
-
-    Raises:
-        InputError: If the numbers make no sense.
-    """
-
-    n_mels: int
-    min_hz: float
-    max_hz: float
-    htk: bool = False
-    norm: Literal["slaney"] | None = "slaney"
-    power: Literal[1, 2] = 2
-
-    def __post_init__(self) -> None:
-        if self.n_mels < 1:
-            raise InputError(f"n_mels is {self.n_mels}; it must be above 0, 128 is usual")
-        if not 0 <= self.min_hz < self.max_hz:
-            raise InputError(f"mel bands from {self.min_hz} to {self.max_hz} Hz; the second must be above the first")
 
 
 def mel_filters(bands: MelBands, settings: SpectrogramSettings) -> Tensor:

@@ -1,4 +1,4 @@
-"""The grid of a spectrogram: plain numbers, known without torch."""
+"""The grid of a spectrogram, linear or mel: plain numbers, known without torch."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -92,3 +92,33 @@ class SpectrogramSettings:
     def n_samples(self, n_frames: int) -> int:
         """Number of samples that so many frames become when nothing else is known."""
         return self.hop_length * (n_frames - 1) + self.n_fft % 2
+
+
+@dataclass(frozen=True)
+class MelBands:
+    """Which mel filters a mel spectrogram was made with.
+
+    Attributes:
+        n_mels: Number of bands.
+        min_hz: Lowest frequency.
+        max_hz: Highest frequency.
+        htk: Whether the scale is HTK's; Slaney's otherwise (librosa's default).
+        norm: Filters of equal area ("slaney", librosa's default) or of peak 1 (None).
+        power: 1 if the bands sum up amplitudes, 2 for powers (librosa's default).
+
+    Raises:
+        InputError: If the numbers make no sense.
+    """
+
+    n_mels: int
+    min_hz: float
+    max_hz: float
+    htk: bool = False
+    norm: Literal["slaney"] | None = "slaney"
+    power: Literal[1, 2] = 2
+
+    def __post_init__(self) -> None:
+        if self.n_mels < 1:
+            raise InputError(f"n_mels is {self.n_mels}; it must be above 0, 128 is usual")
+        if not 0 <= self.min_hz < self.max_hz:
+            raise InputError(f"mel bands from {self.min_hz} to {self.max_hz} Hz; the second must be above the first")

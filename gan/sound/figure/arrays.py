@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gan.errors import InputError
-from gan.sound.figure.colormap import identify
+from gan.sound.figure.colormap import Colormap, identify
 from gan.sound.figure.figure import Figure, Notes
 from gan.sound.figure.matrix import MAX_CELLS, Levels, Matrix
 from gan.sound.figure.options import FigureOptions, Values
 from gan.sound.figure.pixels import open_picture
-from gan.sound.mel import MelBands
-from gan.sound.settings import Bits, SpectrogramSettings
+from gan.sound.settings import Bits, MelBands, SpectrogramSettings
 
 Numbers = NDArray[np.generic]
 
@@ -278,9 +277,11 @@ def _values_of_pixels(matrix: Matrix, pixels: NDArray[np.uint8]) -> NDArray[np.f
         confidence, how = None, "grey"
     else:
         sample = pixels.reshape(-1, 3)
-        colormap = identify(sample[:: max(1, len(sample) // _N_SAMPLES)], given, matrix.path)
+        sample = sample[:: max(1, len(sample) // _N_SAMPLES)]
+        colormap = identify(sample, given, matrix.path)
         name, confidence = colormap.name, colormap.confidence
-        values, distances = colormap.codes(pixels)
+        maps = (colormap, _cut_off(colormap))
+        values, distances = min(maps, key=lambda one: one.codes(sample)[1].mean()).codes(pixels)
         distance = float(np.median(distances))
         how = f"colours are {distance:.1f} of 255 away (median)"
         if distance > _MAX_DISTANCE:
@@ -301,3 +302,11 @@ def _values_of_pixels(matrix: Matrix, pixels: NDArray[np.uint8]) -> NDArray[np.f
         how += f"; {abs(silence):.0%} of the cells are of the colour that is taken for silence"
     matrix.notes.found("colormap", f"{name}_r" if reverse else name, confidence, how)
     return 1 - values if reverse else values
+
+
+def _cut_off(colormap: Colormap) -> Colormap:
+    """The map as matplotlib's imsave has it, which cuts its colours off where the renderer of figures rounds them."""
+    from matplotlib import colormaps
+
+    colours = colormaps[colormap.name](np.arange(_N_COLOURS), bytes=True)[:, :3]
+    return Colormap(colormap.name, colours.astype(np.float32))

@@ -23,6 +23,9 @@ _FRAME_CONTRAST = 100
 _PALE_FRAME_CONTRAST = 40
 _MAX_FRAME = 16
 _MAX_HALF_FRAME = 4
+# Frames lie on whole pixels, axes do not.
+_FRAME_SLACK = 0.55
+_MAX_PALE = 3
 _MAX_DOUBTFUL_FRAME = 5
 # Towards the middle from the left, the top, the right and the bottom.
 _INWARDS = (1, 1, -1, -1)
@@ -145,7 +148,8 @@ def _axes(mask: NDArray[np.bool_], path: Path) -> Sides:
     alike = [" ".join(map(str, box[1:])) for box in filled if box[0] > 0.5 * filled[0][0]]
     if len(alike) > 1:
         raise InputError(
-            f"{path}: {len(alike)} axes of about the same size were found in it; say which with --box: {' or '.join(alike)}"
+            f"{path}: {len(alike)} axes of about the same size were found in it; say which with --box: "
+            + " or ".join(alike)
         )
     _, left, top, right, bottom = filled[0]
     return left, top, right, bottom
@@ -210,21 +214,22 @@ def _frame(pixels: Pixels, outer: Sides, margin: NDArray[np.int16]) -> Box | Non
     ]
     lines = [_line(strip.reshape(*strip.shape[:2], -1), margin) for strip in strips]
     starts, widths = [line[0] for line in lines], [line[1] for line in lines]
-    colours = np.array([line[2] for line in lines])
+    light = _lightness(np.array([line[2] for line in lines]))
 
     def alike(sides: list[int], least_contrast: int) -> bool:
-        spread = np.ptp(colours[sides], axis=0).max()
-        contrast = np.abs(colours[sides] - margin).max(axis=-1).min()
-        return bool(spread <= 2 * _TOLERANCE and contrast > least_contrast)
+        contrast = np.abs(light[sides] - _lightness(margin)).min()
+        return bool(np.ptp(light[sides]) <= 2 * _TOLERANCE and contrast > least_contrast)
 
     thin = sorted(width for width, depth in zip(widths, depths * 2, strict=True) if 0 < width < depth)
     if 0 not in widths and thin and alike([0, 1, 2, 3], _PALE_FRAME_CONTRAST):
         width = thin[0]
         if width == 1 or (len(thin) > 1 and thin[1] <= width + 1):
-            return _within(outer, starts, [width] * 4, 0.75, 0.95, f"a frame of {width} px")
+            return _within(outer, starts, [width] * 4, _FRAME_SLACK, 0.95, f"a frame of {width} px")
         # Silence of the frame's colour lies behind it on three sides: also on the fourth, in the lowest row of cells?
         width = min(width, _MAX_DOUBTFUL_FRAME)
-        box = _within(outer, starts, [1] * 4, 0.75 + (width - 1) / 4, 0.7, f"a frame of 1 to {width} px, and silence")
+        box = _within(
+            outer, starts, [1] * 4, _FRAME_SLACK + (width - 1) / 4, 0.7, f"a frame of 1 to {width} px, and silence"
+        )
         edges = np.array(box.edges) + (width - 1) / 4 * np.array(_INWARDS)
         return dataclasses.replace(box, edges=tuple(edges.tolist()))
     # Of the axes that people take away the left one and the lower one stay. The first frame and the lowest frequency
@@ -236,27 +241,34 @@ def _frame(pixels: Pixels, outer: Sides, margin: NDArray[np.int16]) -> Box | Non
 
 
 def _line(lines: Strip, margin: NDArray[np.int16]) -> tuple[int, int, NDArray[np.int16]]:
-    """Where a line of one colour begins at a side, 0 or 1, how wide it is (0 if there is none), and its colour."""
+    """Where a line of one colour begins at a side, how wide it is (0 if there is none), and its colour."""
     values = lines.astype(np.int16)
     colours = np.median(values, axis=1).astype(np.int16)
-    # By lightness, which JPEG keeps sharper than colour.
-    weights = np.array(_LIGHTNESS if values.shape[-1] == 3 else [1.0])
-    even = (np.abs((values - colours[:, None]) @ weights) <= 2 * _TOLERANCE).mean(axis=1) > 0.95
-    contrasts = np.abs(colours - margin).max(axis=-1) * even
-    # A line that does not end with a pixel has a paler one on both sides.
-    start = int(np.argmax(contrasts[:2] > 0.6 * contrasts[:2].max()))
+    even = (np.abs(_lightness(values - colours[:, None])) <= 2 * _TOLERANCE).mean(axis=1) > 0.95
+    contrasts = np.abs(_lightness(colours - margin)) * even
+    # A line that does not end with a pixel has a paler one on both sides, and JPEG's colours run out of it.
+    start = int(np.argmax(contrasts[:_MAX_PALE] > 0.6 * contrasts[:_MAX_PALE].max()))
     if contrasts[start] <= _TOLERANCE:
         return 0, 0, colours[0]
-    same = even & (np.abs(colours - colours[start]).max(axis=-1) <= 2 * _TOLERANCE)
+    full = colours[start + int(np.argmax(contrasts[start : start + 2]))]
+    same = even & (np.abs(colours - full).max(axis=-1) <= 2 * _TOLERANCE)
     width = len(lines) - start if same[start:].all() else int(np.argmin(same[start:]))
-    return start, width, colours[start]
+    return start, width, full
+
+
+def _lightness(colours: NDArray[np.int16]) -> NDArray[np.float64]:
+    """What JPEG keeps sharper than colour; shape (..., channels) to (...)."""
+    lightness: NDArray[np.float64] = colours @ np.array(_LIGHTNESS if colours.shape[-1] == 3 else [1.0])
+    return lightness
 
 
 def _within(outer: Sides, starts: list[int], widths: list[int], slack: float, confidence: float, how: str) -> Box:
     """The axes, which end in the middle of a frame's line."""
     sides = list(zip(outer, _INWARDS, starts, widths, strict=True))
     inside = [side + sign * (start + width + min(start, 1) if width else 0) for side, sign, start, width in sides]
-    edges = [side + sign * (start + width / 2 if width else 0.0) for side, sign, start, width in sides]
+    # matplotlib moves the middle of a line to the nearest edge of pixels, and from there half a pixel to the right and
+    # down if the line is an odd number of pixels wide.
+    edges = [side + sign * (start + width / 2) - width % 2 / 2 if width else side for side, sign, start, width in sides]
     return Box(
         (inside[0], inside[1], inside[2], inside[3]), (edges[0], edges[1], edges[2], edges[3]), slack, confidence, how
     )

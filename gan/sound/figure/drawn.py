@@ -41,11 +41,11 @@ def read_drawn(pixels: Pixels, lossy: bool, options: FigureOptions, notes: Notes
     notes.found("box", " ".join(map(str, box.inside)), box.confidence, box.how)
     horizontal, vertical = (_side(pixels, box, lossy, vertical) for vertical in (False, True))
     across = find_even_grid(horizontal)
+    if not is_found(across) and _may_be_array(pixels, box, options):
+        return None
     y_axis, up = find_rows(vertical, options, notes)
     sample = _sample(pixels, box)
     if not is_found(across) and up is None:
-        if _may_be_array(pixels, box, options):
-            return None
         _require_other_evidence(sample, pixels.grey, lossy, options, notes)
     colormap = find_colormap(sample, pixels.grey, lossy, options, notes)
     rows, n_fft, bands = frequencies(vertical, y_axis, up, options, notes)
@@ -98,9 +98,14 @@ def _sample(pixels: Pixels, box: Box) -> NDArray[np.uint8]:
 
 
 def _may_be_array(pixels: Pixels, box: Box, options: FigureOptions) -> bool:
-    n_rows = {2**k + 1 for k in range(5, 14)} | ({options.n_fft // 2 + 1} if options.n_fft else set())
-    whole = box.inside == (0, 0, pixels.width, pixels.height)
-    return whole and (pixels.height in n_rows or options.y_axis == "mel")
+    """Whether a picture without a grid has as many rows of pixels as a spectrogram has frequencies or mel bands."""
+    if box.inside != (0, 0, pixels.width, pixels.height):
+        return False
+    if options.n_fft is not None and options.y_axis != "mel":
+        return pixels.height == options.n_fft // 2 + 1
+    if options.y_axis == "mel":
+        return options.n_mels in (None, pixels.height)
+    return pixels.height in {2**k + extra for k in range(6, 13) for extra in (0, 1)} and options.seconds is None
 
 
 def _require_other_evidence(
@@ -165,7 +170,8 @@ def _note_settings(settings: SpectrogramSettings, n_frames: int, options: Figure
     notes.found("sample_rate", f"{settings.sample_rate} Hz", None, f"{lost}; --sample_rate")
     how = "given" if options.hop_length else f"n_fft / 4; {lost}; --hop_length"
     notes.found("hop_length", str(settings.hop_length), None, how)
-    notes.found("range_db", f"{options.range_db:g} dB", None, f"{lost}; --range_db")
+    how = f"{lost}, and if nothing is that quiet the darkest colour is louder; --range_db"
+    notes.found("range_db", f"{options.range_db:g} dB", None, how)
     seconds = settings.n_samples(n_frames) / settings.sample_rate
     notes.found("seconds", f"{seconds:.2f}", None, "frames x hop_length / sample_rate")
     notes.found("level", "lost", None, "only differences of level are drawn")

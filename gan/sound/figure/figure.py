@@ -4,18 +4,19 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from gan.sound.codec import Codes, codes_from_magnitude
 from gan.sound.figure.options import FigureOptions, YAxis
-from gan.sound.mel import MelBands, magnitude_from_mel
-from gan.sound.settings import SpectrogramSettings
-from gan.sound.spectrogram import magnitude_from_db
+from gan.sound.settings import MelBands, SpectrogramSettings
+
+if TYPE_CHECKING:
+    # Not at run time: reading a thousand figures, in several processes, needs no torch.
+    from torch import Tensor
+
+    from gan.sound.codec import Codes
 
 # A picture shows no absolute level. This one, of the brightest colour, makes a steady tone of it peak at -12 dBFS.
 _TONE_PEAK = 10 ** (-12 / 20)
@@ -98,8 +99,13 @@ class Figure:
     level_db: float | None = None
     top_db: float = 0.0
 
-    def magnitude(self) -> Tensor:
+    def magnitude(self) -> "Tensor":
         """Linear amplitude, shape (n_freqs, n_frames); the loudest colour is at `assumed_level_db` if unknown."""
+        import torch
+
+        from gan.sound.mel import magnitude_from_mel
+        from gan.sound.spectrogram import magnitude_from_db
+
         level_db = torch.from_numpy(self.relative_db) + self.white_db
         if self.mel is None:
             return magnitude_from_db(level_db)
@@ -110,9 +116,11 @@ class Figure:
         """Level of the brightest colour in dB; by convention where the picture does not say."""
         return assumed_level_db(self.settings) if self.level_db is None else self.level_db
 
-    def codes(self) -> tuple[Codes, float]:
+    def codes(self) -> "tuple[Codes, float]":
         """Quantised as in an image file with `settings`, shape (n_freqs, n_frames), and the level of white in dB."""
         if self.mel is not None:
+            from gan.sound.codec import codes_from_magnitude
+
             codes, level_db = codes_from_magnitude(self.magnitude(), self.settings)
             return codes, self.white_db if level_db is None else level_db
         top = 2**self.settings.bits - 1

@@ -23,6 +23,7 @@ _MAX_CHANGE = 24
 _N_PEAKS = 12
 _N_REFINED = 12
 _MIN_CELLS = 8
+_MIN_UNEVEN_CELL = 1.5
 # A grid that explains less than this is no grid.
 MIN_CONFIDENCE = 0.4
 _MIN_CORRELATION = 0.2
@@ -103,8 +104,7 @@ def find_even_grid(side: Side) -> Grid | None:
     # The number of periods between the ends, n for whole cells and n - 1 for clipped ones.
     counts = [m for m in _periods(side.changes, length, side.slack) if _MIN_CELLS <= m < length]
     if side.slack:
-        # Edges that are a pixel off still count here.
-        soft = dataclasses.replace(side, changes=np.convolve(side.changes, [0.5, 1, 0.5], "same"))
+        soft = _softened(side)
         counts.sort(key=lambda m: max(_unmoved(soft, even_edges(*cells)) for cells in _cells(m)), reverse=True)
         counts = counts[:_N_REFINED]
     grids = [fit(side, even_edges(*cells), cells[1]) for m in counts for cells in _cells(m)]
@@ -124,7 +124,13 @@ def find_grid(side: Side, candidates: list[tuple[int, Ends]], edges: Callable[[i
         candidates: Numbers of cells and how the axis ends.
         edges: Gives a candidate's edges on an axis from 0 to 1.
     """
-    ranked = sorted(candidates, key=lambda candidate: _unmoved(side, edges(*candidate)), reverse=True)
+    moves = (-side.slack, 0.0, side.slack) if side.slack else (0.0,)
+
+    def rough(candidate: tuple[int, Ends]) -> float:
+        places = edges(*candidate)
+        return max(_moved(side, places, low, high)[0] for low in moves for high in moves)
+
+    ranked = sorted(candidates, key=rough, reverse=True)
     grids = [fit(side, edges(*candidate), candidate[1]) for candidate in ranked[:_N_REFINED]]
     return max(grids, key=lambda grid: grid.correlation, default=None)
 
@@ -147,6 +153,11 @@ def fit(side: Side, edges: Edges, ends: Ends) -> Grid:
     correlation, low, high = best
     places = side.low + low + (side.high + high - side.low - low) * edges
     return Grid(len(edges) - 1, ends, places, _confidence(side, places) if correlation > 0 else 0.0, correlation)
+
+
+def _softened(side: Side) -> Side:
+    """An axis on which edges that are a pixel off still count."""
+    return dataclasses.replace(side, changes=np.convolve(side.changes, [0.5, 1, 0.5], "same"))
 
 
 def _unmoved(side: Side, edges: Edges) -> float:
@@ -198,16 +209,26 @@ def _correlation(side: Side, low: float, high: float, edges: Edges) -> float:
 def _confidence(side: Side, places: Edges) -> float:
     """How surely the grid is there, 0 to 1."""
     on = _on_edges(side, places)
-    share = on.mean()
-    total = float(side.changes.sum())
+    changes = side.changes
+    sizes = np.abs(np.diff(places))
+    if sizes.max() > 2 * sizes.min():
+        # Where cells are thinner than pixels everything is an edge, and proves nothing.
+        thick = np.flatnonzero(sizes >= _MIN_UNEVEN_CELL)
+        if len(thick) < _MIN_CELLS:
+            return 0.0
+        ends = np.sort([places[thick[0]], places[thick[-1] + 1]]).astype(int) - side.start
+        part = slice(max(0, int(ends[0])), max(0, int(ends[1])))
+        on, changes = on[part], changes[part]
+    share = on.mean() if len(on) else 0.0
+    total = float(changes.sum())
     if not 0 < share < 1 or total == 0:
         return 0.0
-    explained = (float(side.changes[on].sum()) / total - share) / (1 - share)
+    explained = (float(changes[on].sum()) / total - share) / (1 - share)
     contrast = 0.0
     if side.lossy:
         # JPEG spreads an edge over its neighbours, but the middle of a cell stays calmer than its edges.
         calm = ~np.convolve(on, [True, True, True], "same") if share < 0.3 else ~on
-        contrast = float(side.changes[on].mean() / side.changes[calm].mean()) if side.changes[calm].any() else 1.0
+        contrast = float(changes[on].mean() / changes[calm].mean()) if changes[calm].any() else 1.0
     return float(np.clip(max(explained, contrast - 1.4), 0, 1))
 
 

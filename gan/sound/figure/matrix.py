@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from gan.errors import InputError
 from gan.sound.figure.figure import Figure, Notes
 from gan.sound.figure.options import FigureOptions
-from gan.sound.mel import MelBands, mel_filters
-from gan.sound.settings import Bits, SpectrogramSettings
+from gan.sound.settings import Bits, MelBands, SpectrogramSettings
 
 Levels = NDArray[np.float32]
 
@@ -155,6 +154,8 @@ class Matrix:
             n_missing = settings.n_freqs - self.n_rows
             relative_db = np.pad(relative_db, ((0, n_missing), (0, 0)), constant_values=floor_db + top_db)
         else:
+            from gan.sound.mel import mel_filters
+
             n_empty = int((mel_filters(self.bands, settings).amax(1) == 0).sum())
             if n_empty:
                 self.notes.warnings.append(

@@ -13,6 +13,8 @@ from gan.sound.figure.pixels import Pixels, load_pixels, open_picture
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# By which a page is told from the pictures beside it.
+REPORT_SUFFIX = ".report.png"
 _PICTURE = 1600
 _ZOOM_CELLS = 12
 _GRID_COLOUR = "#00e5ff"

@@ -15,7 +15,7 @@ from gan.sound.figure.grid import (
     is_found,
 )
 from gan.sound.figure.options import FigureOptions, YAxis
-from gan.sound.mel import MelBands
+from gan.sound.settings import MelBands
 
 # What the figures of librosa's examples are made with, where a picture does not show it.
 _N_FFT = 2048
