@@ -11,7 +11,8 @@ dB in a straight line. It can do nothing with colours and margins. Drawing a lar
 Accuracy: pixels of a cell, width x height (median); the share of cells that have a pixel of their own; root mean square
 of the difference in dB from the drawn matrix below its maximum, over these cells and over all; spectral convergence,
 20 log10(|A - B| / |A|) of amplitudes, the lower the nearer; and wall seconds of one read, the median of --rounds in one
-process.
+process. A page's axes begin somewhere within a pixel, and nothing shows where: cells thinner than a pixel may then be
+taken for their neighbours, and the difference of such pages is a matter of luck.
 
 One file: each read has a process of its own, and the two ways take turns. Seconds of one processor and by the clock
 (medians), without imports; the most memory that the process had (ru_maxrss), and how much of it came with the read.

@@ -30,13 +30,13 @@ def waveform(n_samples: int, seed: int = 0) -> NDArray[np.float32]:
 
 
 def levels(n_fft: int = 256, n_frames: int = 100, seed: int = 0) -> Levels:
-    """dB below the loudest cell, at least -80, shape (n_fft // 2 + 1, n_frames), hop n_fft // 4."""
+    """Levels in dB below the loudest cell, at least -80, shape (n_fft // 2 + 1, n_frames), hop n_fft // 4."""
     stft = librosa.stft(waveform((n_frames - 1) * (n_fft // 4), seed), n_fft=n_fft, hop_length=n_fft // 4)
     return librosa.amplitude_to_db(np.abs(stft), ref=np.max)
 
 
 def mel_levels(n_mels: int, n_frames: int = 60, n_fft: int = 1024, seed: int = 0) -> Levels:
-    """dB below the loudest cell of a mel spectrogram, at least -80, shape (n_mels, n_frames), hop n_fft // 4."""
+    """Levels of a mel spectrogram in dB below the loudest cell, at least -80, shape (n_mels, n_frames)."""
     sound = waveform((n_frames - 1) * (n_fft // 4), seed)
     power = librosa.feature.melspectrogram(y=sound, sr=RATE, n_fft=n_fft, hop_length=n_fft // 4, n_mels=n_mels)
     return librosa.power_to_db(power, ref=np.max)

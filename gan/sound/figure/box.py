@@ -55,8 +55,13 @@ class Box:
     how: str
 
 
-def find_box(pixels: Pixels, path: Path) -> Box:
+def find_box(pixels: Pixels, path: Path, lossy: bool = False) -> Box:
     """Find the axes of a figure.
+
+    Args:
+        pixels: The picture.
+        path: The picture, for messages.
+        lossy: Whether it is a JPEG, whose colours run.
 
     Raises:
         InputError: If there are none or several.
@@ -85,7 +90,7 @@ def find_box(pixels: Pixels, path: Path) -> Box:
     if factor > 1:
         left, top, right, bottom = _refined(pixels, margin, (left, top, right, bottom), factor)
     box = (left, top, right, bottom)
-    framed = _frame(pixels, box, margin)
+    framed = _frame(pixels, box, margin, lossy)
     if framed is None and not plain_page:
         return everything
     return _checked(framed or Box(box, box, 1.5, 0.7, "the margin's end, no frame"), path)
@@ -196,13 +201,14 @@ def _refined(pixels: Pixels, margin: NDArray[np.int16], box: Sides, factor: int)
     )
 
 
-def _frame(pixels: Pixels, outer: Sides, margin: NDArray[np.int16]) -> Box | None:
+def _frame(pixels: Pixels, outer: Sides, margin: NDArray[np.int16], lossy: bool) -> Box | None:
     """Find the line around the axes, on all sides or on some; None without one.
 
     Args:
         pixels: The picture.
         outer: Left, top, right and bottom of the axes with the line.
         margin: Colour of the page, shape (channels,).
+        lossy: Whether colours run.
     """
     left, top, right, bottom = outer
     depths = [max(4, min(size // 50, _MAX_FRAME)) for size in (right - left, bottom - top)]
@@ -212,7 +218,7 @@ def _frame(pixels: Pixels, outer: Sides, margin: NDArray[np.int16]) -> Box | Non
         pixels.strip(right - depths[0], top, right, bottom).swapaxes(0, 1)[::-1],
         pixels.strip(left, bottom - depths[1], right, bottom)[::-1],
     ]
-    lines = [_line(strip.reshape(*strip.shape[:2], -1), margin) for strip in strips]
+    lines = [_line(strip.reshape(*strip.shape[:2], -1), margin, lossy) for strip in strips]
     starts, widths = [line[0] for line in lines], [line[1] for line in lines]
     light = _lightness(np.array([line[2] for line in lines]))
 
@@ -240,7 +246,7 @@ def _frame(pixels: Pixels, outer: Sides, margin: NDArray[np.int16]) -> Box | Non
     return None
 
 
-def _line(lines: Strip, margin: NDArray[np.int16]) -> tuple[int, int, NDArray[np.int16]]:
+def _line(lines: Strip, margin: NDArray[np.int16], lossy: bool) -> tuple[int, int, NDArray[np.int16]]:
     """Where a line of one colour begins at a side, how wide it is (0 if there is none), and its colour."""
     values = lines.astype(np.int16)
     colours = np.median(values, axis=1).astype(np.int16)
@@ -251,7 +257,9 @@ def _line(lines: Strip, margin: NDArray[np.int16]) -> tuple[int, int, NDArray[np
     if contrasts[start] <= _TOLERANCE:
         return 0, 0, colours[0]
     full = colours[start + int(np.argmax(contrasts[start : start + 2]))]
-    same = even & (np.abs(colours - full).max(axis=-1) <= 2 * _TOLERANCE)
+    same = even & (np.abs(_lightness(colours - full)) <= 2 * _TOLERANCE)
+    if not lossy:
+        same &= np.abs(colours - full).max(axis=-1) <= 2 * _TOLERANCE
     width = len(lines) - start if same[start:].all() else int(np.argmin(same[start:]))
     return start, width, full
 

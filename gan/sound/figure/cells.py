@@ -8,15 +8,15 @@ from gan.sound.figure.pixels import Pixels
 
 # Rows of pixels of one cell that are averaged at most: enough to average out the noise of a JPEG.
 _MAX_ROWS = 10
+_TIE = 1e-6
 
 
 def cell_means(
     pixels: Pixels, inside: tuple[int, int, int, int], row_edges: Edges, column_edges: Edges, margin: int
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float32]]:
     """Mean colour inside each cell.
 
-    matplotlib draws every cell up to the nearest pixels of its edges; cells thinner than a pixel may have none. Then
-    the mean of the nearest rows or columns that have some, weighted by nearness, takes the place.
+    matplotlib draws every cell up to the nearest pixels of its edges; cells thinner than a pixel may have none.
 
     Args:
         pixels: The picture.
@@ -26,8 +26,8 @@ def cell_means(
         margin: Pixels at a cell's sides that are left out where it is large enough, because JPEG mixes neighbours.
 
     Returns:
-        Means, shape (n_rows, n_columns) of grey pictures, else (n_rows, n_columns, 3), and which cells have pixels of
-        their own, shape (n_rows, n_columns).
+        Which rows and which columns have pixels of their own, shapes (n_rows,) and (n_columns,), and the means of the
+        cells in those, 0 to 255, with a third axis of 3 for pictures in colour.
     """
     left, top, right, bottom = inside
     rows = _spans(row_edges, top, bottom, margin, _MAX_ROWS)
@@ -47,16 +47,17 @@ def cell_means(
         padded = np.concatenate([total, np.zeros((1, *channels), np.uint16)])
         sums = np.add.reduceat(padded, starts, axis=0, dtype=np.uint32)[::2]
         means[index] = sums / (widths * len(strip)).reshape(-1, *[1] * len(channels))
-    has = np.outer(has_row, has_column)
-    return _filled(_filled(means, has_row, 0), has_column, 1), has
+    return has_row, has_column, means
 
 
 def _spans(edges: Edges, low: int, high: int, margin: int, longest: int | None) -> NDArray[np.intp]:
     """First and last (exclusive) pixel that is averaged for each cell, shape (n, 2)."""
-    rounded = np.floor(np.stack([edges[:-1], edges[1:]], axis=1) + 0.5).astype(np.intp)
-    rounded.sort(axis=1)
+    sides = np.sort(np.stack([edges[:-1], edges[1:]], axis=1), axis=1)
+    # The pixel of an edge that lies in its middle is either cell's, as matplotlib's arithmetic happened to round.
+    rounded: NDArray[np.intp] = np.floor(sides + 0.5 + np.array([_TIE, -_TIE])).astype(np.intp)
     spans = rounded.clip(low, high)
-    size = spans[:, 1] - spans[:, 0]
+    size = (spans[:, 1] - spans[:, 0]).clip(0)
+    spans[:, 1] = spans[:, 0] + size
     # Cells of three pixels keep one, smaller ones keep all.
     cut = np.minimum(margin, np.maximum(0, (size - 1) // 2))
     if longest is not None:
@@ -66,20 +67,26 @@ def _spans(edges: Edges, low: int, high: int, margin: int, longest: int | None) 
     return spans
 
 
-def _filled(means: NDArray[np.float32], has: NDArray[np.bool_], axis: int) -> NDArray[np.float32]:
-    """Put the lines of cells without pixels between the others."""
+def between(values: NDArray[np.float32], has: NDArray[np.bool_], axis: int) -> NDArray[np.float32]:
+    """Put lines that are missing between the nearest ones, weighted by nearness.
+
+    Args:
+        values: The lines that are there.
+        has: Which of all lines are there.
+        axis: Along which they lie.
+
+    Returns:
+        The values with len(has) lines along the axis.
+    """
     if has.all():
-        return means
+        return values
     known = np.flatnonzero(has)
-    if len(known) == 0:
-        raise ValueError("no cell has a pixel")
     places = np.arange(len(has))
     right = np.searchsorted(known, places).clip(0, len(known) - 1)
     lower = np.where(known[right] <= places, right, np.maximum(right - 1, 0))
     span = np.maximum(known[right] - known[lower], 1)
-    weight = ((places - known[lower]) / span).clip(0, 1).astype(np.float32)
-    shape = [1] * means.ndim
+    shape = [1] * values.ndim
     shape[axis] = -1
-    weight = weight.reshape(shape)
-    filled: NDArray[np.float32] = np.take(means, lower, axis) * (1 - weight) + np.take(means, right, axis) * weight
+    weight = ((places - known[lower]) / span).clip(0, 1).astype(np.float32).reshape(shape)
+    filled: NDArray[np.float32] = np.take(values, lower, axis) * (1 - weight) + np.take(values, right, axis) * weight
     return filled

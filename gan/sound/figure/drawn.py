@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from gan.errors import InputError
 from gan.sound.figure.box import Box, find_box, given_box
-from gan.sound.figure.cells import cell_means
+from gan.sound.figure.cells import between, cell_means
 from gan.sound.figure.colormap import identify
 from gan.sound.figure.figure import Figure, Layout, Notes
 from gan.sound.figure.grid import Grid, Side, assumed, changes_along, even_edges, find_even_grid, is_found
@@ -13,6 +13,7 @@ from gan.sound.figure.options import FigureOptions
 from gan.sound.figure.pixels import Pixels
 from gan.sound.figure.rows import find_rows, frequencies
 from gan.sound.figure.shade import find_colormap, upright, values_of
+from gan.sound.figure.ticks import lowest_tick
 from gan.sound.settings import SpectrogramSettings
 
 # Length of the recipe's pictures, which have no margins.
@@ -48,21 +49,23 @@ def read_drawn(pixels: Pixels, lossy: bool, options: FigureOptions, notes: Notes
     if not is_found(across) and up is None:
         _require_other_evidence(sample, pixels.grey, lossy, options, notes)
     colormap = find_colormap(sample, pixels.grey, lossy, options, notes)
-    rows, n_fft, bands = frequencies(vertical, y_axis, up, options, notes)
+    # Where rows are counted, they say better than ticks where the axis begins.
+    zero = lowest_tick(pixels, box) if up is None and y_axis == "linear" and box.slack else None
+    rows, n_fft, bands = frequencies(vertical, y_axis, up, zero, options, notes)
     settings = _settings(n_fft, options)
     whole = box.inside == (0, 0, pixels.width, pixels.height)
     columns = _columns(horizontal, across, whole, settings, options, notes)
     # JPEG's colours are half as sharp as its light.
     margin = 2 if lossy and not pixels.grey and min(rows.cell, columns.cell) >= 8 else 1
-    means, has = cell_means(pixels, box.inside, rows.edges, columns.edges, margin)
+    has_row, has_column, means = cell_means(pixels, box.inside, rows.edges, columns.edges, margin)
     pixels.close()
-    if not has.all():
-        notes.warnings.append(
-            f"{1 - float(has.mean()):.1%} of the cells are too thin to have a pixel; filled in from their neighbours"
-        )
-    relative_db = (upright(values_of(means, colormap, options, notes), options, notes) - 1) * np.float32(
-        options.range_db
-    )
+    if means.size == 0:
+        raise InputError(f"{notes.path}: no cell has a pixel of its own; give the right --n_fft, --seconds or --box")
+    _warn_of_thin_cells(float(has_row.mean() * has_column.mean()), rows, box, zero, settings, notes)
+    # Values of the colours that are there lie between each other, colours do not.
+    values = values_of(means, colormap, options, notes)
+    values = upright(between(between(values, has_row, 0), has_column, 1), options, notes)
+    relative_db = (values - 1) * np.float32(options.range_db)
     n_missing = (settings.n_freqs if bands is None else bands.n_mels) - len(relative_db)
     if n_missing:
         relative_db = np.pad(relative_db, ((0, n_missing), (0, 0)), constant_values=-options.range_db)
@@ -163,6 +166,20 @@ def _columns(
     origin = "given" if options.seconds else "usual"
     notes.found("frames", str(n_frames), None, f"{origin}; columns of {columns.cell:.2f} px cannot be counted")
     return columns
+
+
+def _warn_of_thin_cells(
+    share: float, rows: Grid, box: Box, zero: float | None, settings: SpectrogramSettings, notes: Notes
+) -> None:
+    if share < 1:
+        notes.warnings.append(
+            f"{1 - share:.1%} of the cells are too thin to have a pixel; filled in from their neighbours"
+        )
+    if rows.cell < 1 and rows.confidence == 0 and box.slack and zero is None:
+        hz = 0.5 / rows.cell * settings.sample_rate / settings.n_fft
+        notes.warnings.append(
+            f"its rows may be off by half a pixel, which is {hz:.0f} Hz; a figure that is saved larger tells them apart"
+        )
 
 
 def _note_settings(settings: SpectrogramSettings, n_frames: int, options: FigureOptions, notes: Notes) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeGuard
 
 import numpy as np
@@ -72,6 +73,16 @@ class Side:
     high: float
     slack: float
     lossy: bool
+
+    @cached_property
+    def mean(self) -> float:
+        """Of the changes."""
+        return float(self.changes.mean())
+
+    @cached_property
+    def spread(self) -> float:
+        """Standard deviation of the changes."""
+        return float(self.changes.std())
 
 
 def changes_along(pixels: Pixels, inside: tuple[int, int, int, int], vertical: bool) -> Changes:
@@ -199,11 +210,10 @@ def _correlation(side: Side, low: float, high: float, edges: Edges) -> float:
     places = low + (high - low) * edges
     on = _on_edges(side, places)
     n, length = int(on.sum()), len(on)
-    spread = float(side.changes.std())
-    if not 4 <= n <= length - 4 or spread == 0:
+    if not 4 <= n <= length - 4 or side.spread == 0:
         return 0.0
-    covariance = float(side.changes[on].sum()) / length - n / length * float(side.changes.mean())
-    return covariance / (spread * math.sqrt(n / length * (1 - n / length)))
+    covariance = float(side.changes[on].sum()) / length - n / length * side.mean
+    return covariance / (side.spread * math.sqrt(n / length * (1 - n / length)))
 
 
 def _confidence(side: Side, places: Edges) -> float:

@@ -1,5 +1,7 @@
 """Which frequencies the rows of a drawn spectrogram are."""
 
+import dataclasses
+
 from gan.errors import InputError
 from gan.sound.figure.axis import log_edges, mel_edges
 from gan.sound.figure.figure import Notes
@@ -71,7 +73,7 @@ def _max_hz(options: FigureOptions) -> float:
 
 
 def frequencies(
-    side: Side, y_axis: YAxis, up: Grid | None, options: FigureOptions, notes: Notes
+    side: Side, y_axis: YAxis, up: Grid | None, zero: float | None, options: FigureOptions, notes: Notes
 ) -> tuple[Grid, int, MelBands | None]:
     """Work out which frequencies the rows are.
 
@@ -79,6 +81,7 @@ def frequencies(
         side: The vertical axis, from the bottom up.
         y_axis: What `find_rows` found.
         up: The rows that it found.
+        zero: Where a linear axis has 0 Hz, in pixels from the top, if that is known better than from the box.
         options: What is known.
         notes: Told what was found.
 
@@ -93,8 +96,13 @@ def frequencies(
     if up is None:
         n_fft = options.n_fft or _N_FFT
         edges = even_edges if y_axis == "linear" else log_edges(options.sample_rate)
-        rows = assumed(side, edges(n_fft // 2 + 1, "whole"))
-        notes.found("y_axis", y_axis, None, "given" if options.y_axis else "usual")
+        n_rows = n_fft // 2 + 1
+        if zero is not None:
+            # The lowest row's middle is 0 Hz.
+            side = dataclasses.replace(side, low=zero + (side.low - side.high) / n_rows / 2)
+        rows = assumed(side, edges(n_rows, "whole"))
+        from_ticks = "" if zero is None else f"; its lowest tick is at {zero:.1f} px"
+        notes.found("y_axis", y_axis, None, f"{'given' if options.y_axis else 'usual'}{from_ticks}")
         origin = "given" if options.n_fft else "usual"
         notes.found("n_fft", str(n_fft), None, f"{origin}; rows of {rows.cell:.2f} px cannot be counted")
         return rows, n_fft, None
