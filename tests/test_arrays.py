@@ -428,7 +428,7 @@ def test_pictures_that_are_refused(tmp_path, magnitude):
 
     noise = np.random.default_rng(0).integers(1, 255, (129, 60)).astype(np.uint8)
     Image.fromarray(noise).save(path)
-    refuses(r"whether black or white is loud cannot be told; say --colormap gray \(white is\) or gray_r")
+    refuses(r"whether black or white is loud cannot be told; give --colormap gray \(white is loud\) or gray_r")
     refuses("whether low frequencies are at the top cannot be told", colormap="gray")
     refuses("the picture is grey, not viridis; leave --colormap out", colormap="viridis")
     Image.fromarray(noise[:, :1]).save(path)

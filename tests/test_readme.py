@@ -8,8 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import librosa
+import librosa.display
+import numpy as np
 import pytest
 import soundfile
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Canvas
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -33,6 +38,18 @@ def test_make_knows_its_targets(command):
         assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
+def draw_figure(path: Path, waveform: np.ndarray) -> None:
+    """As the question's recipe does, at a tenth of its size."""
+    path.parent.mkdir(exist_ok=True)
+    level_db = librosa.amplitude_to_db(np.abs(librosa.stft(waveform)))
+    figure = Canvas(figsize=(20, 20), dpi=110, frameon=False)
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1), frameon=False)
+    axes.axis("off")
+    librosa.display.specshow(level_db, sr=22050, cmap="gray", x_axis="time", y_axis="hz", ax=axes)
+    figure.savefig(path, pil_kwargs={"quality": 100})
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_commands_run_in_their_order(tmp_path, sound):
@@ -41,6 +58,8 @@ def test_commands_run_in_their_order(tmp_path, sound):
     for index in range(6):
         (tmp_path / "recordings").mkdir(exist_ok=True)
         soundfile.write(tmp_path / "recordings" / f"{index}.flac", sound(22050 * 13, seed=index), 22050)
+    for index in range(4):
+        draw_figure(tmp_path / "figures" / f"song{index}.mp37.jpg", sound(22050 * 7, seed=index))
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     ran = 0
     for command in COMMANDS:
@@ -60,3 +79,8 @@ def test_commands_run_in_their_order(tmp_path, sound):
     decoded = sorted((tmp_path / "decoded").glob("*.wav"))
     assert len(decoded) == 6
     assert all(soundfile.info(path).duration == pytest.approx(13, abs=0.001) for path in decoded)
+    heard = sorted((tmp_path / "heard").glob("*.wav"))
+    assert len(heard) == 4
+    # Whole frames of it: no picture says how many samples there were.
+    assert all(soundfile.info(path).duration == pytest.approx(7, abs=512 / 22050) for path in heard)
+    assert len(list((tmp_path / "heard").glob("*.report.png"))) == 4

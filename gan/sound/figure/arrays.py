@@ -13,6 +13,7 @@ from gan.sound.figure.figure import Figure, Notes
 from gan.sound.figure.matrix import MAX_CELLS, Levels, Matrix
 from gan.sound.figure.options import FigureOptions, Values
 from gan.sound.figure.pixels import open_picture
+from gan.sound.figure.shade import WHITE_IS_LOUD, WHITE_IS_QUIET, as_loudness
 from gan.sound.settings import Bits, MelBands, SpectrogramSettings
 
 Numbers = NDArray[np.generic]
@@ -24,10 +25,6 @@ _MIN_SPAN_DB = 20.0
 _POSSIBLE_DB = (-1000.0, 300.0)
 # The loudest cell is at 0 dB, but for rounding, where levels are relative to it.
 _IS_ZERO_DB = 1e-4
-# Share of the cells of one end colour that tells silence, which is common, from the loudest level, which is rare.
-_MIN_SILENCE = 0.02
-_GREYS = ("gray", "grey", "Greys_r", "binary_r")
-_REVERSED_GREYS = ("gray_r", "grey_r", "Greys", "binary")
 _N_COLOURS = 256
 _N_SAMPLES = 20_000
 _MAX_DISTANCE = 30.0
@@ -270,16 +267,16 @@ def _values_of_pixels(matrix: Matrix, pixels: NDArray[np.uint8]) -> NDArray[np.f
     """Values in [0, 1] of greys or colours, 0 for the quietest."""
     given = matrix.options.colormap
     if pixels.ndim == 2:
-        if given not in (None, *_GREYS, *_REVERSED_GREYS):
+        if given not in (None, *WHITE_IS_LOUD, *WHITE_IS_QUIET):
             raise InputError(f"{matrix.path}: the picture is grey, not {given}; leave --colormap out, or gray, gray_r")
         name = given or "gray"
         values = pixels.astype(np.float32) / np.float32(255)
-        confidence, how = None, "grey"
+        confidence, how = 1.0, "grey"
     else:
         sample = pixels.reshape(-1, 3)
         sample = sample[:: max(1, len(sample) // _N_SAMPLES)]
         colormap = identify(sample, given, matrix.path)
-        name, confidence = colormap.name, colormap.confidence
+        name, confidence = colormap.name, colormap.confidence or 0.0
         maps = (colormap, _cut_off(colormap))
         values, distances = min(maps, key=lambda one: one.codes(sample)[1].mean()).codes(pixels)
         distance = float(np.median(distances))
@@ -288,20 +285,8 @@ def _values_of_pixels(matrix: Matrix, pixels: NDArray[np.uint8]) -> NDArray[np.f
             matrix.notes.warnings.append(f"its colours are far from {name}: {distance:.0f} of 255 (median)")
     if given is not None:
         matrix.notes.found("colormap", name, None, f"given; {how}")
-        return 1 - values if given in _REVERSED_GREYS else values
-    # Which rows are low is not known either, so that only silence tells the quiet end of the colours.
-    silence = float(np.mean(values < 1 / _N_COLOURS) - np.mean(values > 1 - 1 / _N_COLOURS))
-    if abs(silence) < _MIN_SILENCE and confidence is None:
-        raise InputError(
-            f"{matrix.path}: whether black or white is loud cannot be told; say --colormap gray (white is) or gray_r"
-        )
-    reverse = silence <= -_MIN_SILENCE
-    if reverse or confidence is None:
-        # A colour map is hardly ever reversed, a grey one often.
-        confidence = min(1.0 if confidence is None else confidence, abs(silence) / (5 * _MIN_SILENCE))
-        how += f"; {abs(silence):.0%} of the cells are of the colour that is taken for silence"
-    matrix.notes.found("colormap", f"{name}_r" if reverse else name, confidence, how)
-    return 1 - values if reverse else values
+        return 1 - values if pixels.ndim == 2 and given in WHITE_IS_QUIET else values
+    return as_loudness(values, name, confidence, how, matrix.notes)
 
 
 def _cut_off(colormap: Colormap) -> Colormap:

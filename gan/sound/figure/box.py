@@ -13,6 +13,7 @@ from gan.sound.figure.pixels import Pixels, Strip
 
 # A pixel is of the margin if no channel differs by more from the margin's colour; JPEG blurs by up to this.
 _TOLERANCE = 24
+_PAGE_TOLERANCE = 4
 # Every channel of a white page, or of a cream one.
 _WHITE = 220
 _THUMBNAIL = 4000
@@ -121,11 +122,14 @@ def _margin_colour(pixels: Pixels) -> tuple[NDArray[np.int16], int]:
     strips = [pixels.strip(*box) for box in boxes]
     sides = [strip.reshape(strip.shape[0] * strip.shape[1], -1).astype(np.int16) for strip in strips]
     colours = np.array([np.median(side, axis=0) for side in sides]).astype(np.int16)
-    shares = np.array(
-        [[np.mean(np.abs(side - colour).max(axis=-1) <= _TOLERANCE) for side in sides] for colour in colours]
+    # Labels that touch a side leave most of it. Of a page most is of exactly one colour, which faint noise is not.
+    is_margin = np.array(
+        [
+            [np.mean(off <= _TOLERANCE) > 0.6 and np.mean(off <= _PAGE_TOLERANCE) > 0.5 for off in offs]
+            for offs in ([np.abs(side - colour).max(axis=-1) for side in sides] for colour in colours)
+        ]
     )
-    # Labels that touch a side leave most of it.
-    n_sides = (shares > 0.6).sum(axis=1)
+    n_sides = is_margin.sum(axis=1)
     return colours[n_sides.argmax()], int(n_sides.max())
 
 

@@ -7,9 +7,10 @@ from gan.errors import InputError
 from gan.sound.figure.colormap import Colormap, identify
 from gan.sound.figure.figure import Notes
 from gan.sound.figure.options import FigureOptions
+from gan.sound.figure.polarity import loudness_of_high_values
 
-_WHITE_IS_LOUD = ("gray", "grey", "Greys_r", "binary_r")
-_WHITE_IS_QUIET = ("gray_r", "grey_r", "Greys", "binary")
+WHITE_IS_LOUD = ("gray", "grey", "Greys_r", "binary_r")
+WHITE_IS_QUIET = ("gray_r", "grey_r", "Greys", "binary")
 # Difference between the lower and the upper half, as a share of the range, that tells loud from quiet.
 _SLOPE = 0.02
 _FAR = 30.0
@@ -32,7 +33,7 @@ def find_colormap(
     """
     name = options.colormap
     if grey:
-        if name not in (None, *_WHITE_IS_LOUD, *_WHITE_IS_QUIET):
+        if name not in (None, *WHITE_IS_LOUD, *WHITE_IS_QUIET):
             raise InputError(f"{notes.path}: the picture is grey, not {name}; leave --colormap out, or gray, gray_r")
         return None
     colormap = identify(sample, name, notes.path, lossy)
@@ -59,39 +60,55 @@ def values_of(
     Raises:
         InputError: If it cannot be told which end is loud.
     """
-    given = options.colormap
-    if colormap is not None:
+    if colormap is None:
+        name, confidence, how = "gray", 1.0, "grey"
+        values = (means + np.float32(0.5)) / np.float32(256)
+    else:
+        name, confidence = colormap.name, colormap.confidence or 0.0
         values, distances = colormap.codes(means)
         how = f"colours are {np.median(distances):.1f} of 255 away (median)"
-        notes.found("colormap", colormap.name, colormap.confidence, how if given is None else f"given; {how}")
-    else:
-        values = (means + np.float32(0.5)) / np.float32(256)
-        if given is not None:
-            notes.found("colormap", given, None, "given; the picture is grey")
-            white_is_loud = given in _WHITE_IS_LOUD
-        else:
-            white_is_loud = _white_is_loud(values, notes)
-        if not white_is_loud:
+    if options.colormap is not None:
+        notes.found("colormap", options.colormap, None, f"given; {how}")
+        if colormap is None and options.colormap in WHITE_IS_QUIET:
             values = 1 - values
+    else:
+        values = as_loudness(values, name, confidence, how, notes)
     # The lowest step is mostly the floor that amplitude_to_db sets, not what lies a little above it.
     values[values < 1 / 256] = 0
     return values
 
 
-def _white_is_loud(values: NDArray[np.float32], notes: Notes) -> bool:
-    """Black may be the quiet end or the loud one: low frequencies are louder, and silence is common."""
-    half = len(values) // 2
-    slope = float(values[:half].mean() - values[half:].mean())
-    silence = float(np.mean(values < 1 / 256) - np.mean(values > 255 / 256))
-    evidence = slope + 0.5 * silence
-    if abs(evidence) < _SLOPE:
+def as_loudness(
+    values: NDArray[np.float32], name: str, confidence: float, how: str, notes: Notes
+) -> NDArray[np.float32]:
+    """Turn values over whose high end is the quiet one, and note the colour map.
+
+    Args:
+        values: Shape (n_rows, n_columns), in [0, 1].
+        name: Name of the colour map that they were read with.
+        confidence: That it is this one or its reverse.
+        how: How it was found.
+        notes: Told what was found.
+
+    Returns:
+        The values, quiet to loud.
+
+    Raises:
+        InputError: If it is grey and it cannot be told whether black or white is loud.
+    """
+    loudness, told_by = loudness_of_high_values(values)
+    if name == "gray" and loudness == 0:
         raise InputError(
             f"{notes.path}: whether black or white is loud cannot be told; give --colormap gray (white is loud) or "
             "gray_r"
         )
-    name = "gray" if evidence > 0 else "gray_r"
-    notes.found("colormap", name, min(1.0, abs(evidence) / (5 * _SLOPE)), "grey; low frequencies are the louder ones")
-    return evidence > 0
+    # Greys are often reversed, colour maps hardly ever: that takes more.
+    reverse = loudness < (0 if name == "gray" else -0.5)
+    if name == "gray" or reverse:
+        confidence = min(confidence, abs(loudness))
+        how = f"{how}; {told_by}"
+    notes.found("colormap", f"{name}_r" if reverse else name, confidence, how)
+    return 1 - values if reverse else values
 
 
 def upright(values: NDArray[np.float32], options: FigureOptions, notes: Notes) -> NDArray[np.float32]:
@@ -102,7 +119,6 @@ def upright(values: NDArray[np.float32], options: FigureOptions, notes: Notes) -
     half = len(values) // 2
     if options.upside_down is None and values[:half].mean() < values[half:].mean() - _SLOPE:
         notes.warnings.append(
-            "its high frequencies are louder than its low ones: drawn with a reversed colour map (--colormap NAME_r), "
-            "or with low frequencies at the top (--upside_down true)?"
+            "its high frequencies are louder than its low ones: are low frequencies at the top (--upside_down true)?"
         )
     return values
