@@ -74,7 +74,8 @@ class TestRecipe:
         assert finding(figure, "n_fft") == (str(n_fft), 1.0, f"2 x ({n_fft // 2 + 1} - 1)")
         assert finding(figure, "y_axis")[:2] == ("linear", 1.0)
         assert finding(figure, "frames")[1] > 0.8
-        assert finding(figure, "colormap")[:2] == ("gray", 1.0)
+        assert finding(figure, "colormap")[0] == "gray"
+        assert finding(figure, "colormap")[1] > 0.6
         assert figure.warnings == ()
         assert figure.settings.hop_length == n_fft // 4
         assert figure.layout.box == (0, 0, *size)
@@ -140,7 +141,8 @@ class TestColours:
         figure = read_figure(tmp_path / "a.png", FigureOptions())
         check_grid(figure, level_db)
         value, confidence, how = finding(figure, "colormap")
-        assert (value, confidence) == (name, 1.0)
+        assert value == name
+        assert confidence > 0.9
         if name in KNOWN:
             assert how == "colours are 0.0 of 255 away (median)"
         # Some maps have the same colour twice: jet's ends, three pairs of viridis.
@@ -169,17 +171,17 @@ class TestColours:
         assert errors_db(figure.relative_db, level_db)[0] < rms_db
 
     @pytest.mark.parametrize("name", ["viridis_r", "inferno_r"])
-    def test_reversed_maps_are_warned_of_and_can_be_named(self, tmp_path, name):
+    def test_reversed_maps(self, tmp_path, name):
         level_db = levels(128, 60)
         full_bleed(tmp_path / "a.png", level_db, (240, 260), cmap=name)
         figure = read_figure(tmp_path / "a.png", FigureOptions())
-        [warning] = figure.warnings
-        assert "high frequencies are louder than its low ones" in warning
-        assert "--colormap NAME_r" in warning
+        assert finding(figure, "colormap")[0] == name
+        assert errors_db(figure.relative_db, level_db)[0] < 0.095
         figure = read_figure(tmp_path / "a.png", FigureOptions(colormap=name))
         assert errors_db(figure.relative_db, level_db)[0] < 0.095
         assert finding(figure, "colormap") == (name, None, "given; colours are 0.0 of 255 away (median)")
-        assert figure.warnings == ()
+        wrong = read_figure(tmp_path / "a.png", FigureOptions(colormap=name.removesuffix("_r")))
+        assert any("its high frequencies are louder than its low ones" in warning for warning in wrong.warnings)
 
     def test_a_map_that_must_be_named(self, tmp_path):
         level_db = levels(128, 60)
@@ -199,7 +201,7 @@ class TestColours:
         full_bleed(tmp_path / "a.png", level_db, (240, 260), cmap=name)
         figure = read_figure(tmp_path / "a.png", FigureOptions(colormap=name))
         check_exact(figure, level_db)
-        assert finding(figure, "colormap") == (name, None, "given; the picture is grey")
+        assert finding(figure, "colormap") == (name, None, "given; grey")
         other = "gray" if name == "gray_r" else "gray_r"
         wrong = read_figure(tmp_path / "a.png", FigureOptions(colormap=other))
         assert wrong.relative_db.mean() == pytest.approx(-80 - level_db.mean(), abs=0.2)

@@ -3,12 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from gan.sound.figure.grid import Edges
+from gan.sound.figure.grid import TIE, Edges
 from gan.sound.figure.pixels import Pixels
 
 # Rows of pixels of one cell that are averaged at most: enough to average out the noise of a JPEG.
 _MAX_ROWS = 10
-_TIE = 1e-6
 
 
 def cell_means(
@@ -54,7 +53,7 @@ def _spans(edges: Edges, low: int, high: int, margin: int, longest: int | None) 
     """First and last (exclusive) pixel that is averaged for each cell, shape (n, 2)."""
     sides = np.sort(np.stack([edges[:-1], edges[1:]], axis=1), axis=1)
     # The pixel of an edge that lies in its middle is either cell's, as matplotlib's arithmetic happened to round.
-    rounded: NDArray[np.intp] = np.floor(sides + 0.5 + np.array([_TIE, -_TIE])).astype(np.intp)
+    rounded: NDArray[np.intp] = np.floor(sides + 0.5 + np.array([TIE, -TIE])).astype(np.intp)
     spans = rounded.clip(low, high)
     size = (spans[:, 1] - spans[:, 0]).clip(0)
     spans[:, 1] = spans[:, 0] + size

@@ -80,6 +80,9 @@ def identify(pixels: NDArray[np.generic], name: str | None, path: Path, lossy: b
     Raises:
         InputError: If no known map is near, or there is no map of the given name.
     """
+    if not lossy:
+        # Every colour once, or silence would decide.
+        pixels = np.unique(pixels, axis=0)
     if name is not None:
         chosen = _named(name, path)
         return Colormap(chosen.name, chosen.colours, _distance(chosen, pixels))

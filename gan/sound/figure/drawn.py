@@ -18,6 +18,8 @@ from gan.sound.settings import SpectrogramSettings
 
 # Length of the recipe's pictures, which have no margins.
 _SECONDS = 60.0
+# In pixels: nobody draws 60 s on less.
+_MIN_USUAL_COLUMN = 0.25
 # Pixels from which colours are identified.
 _N_SAMPLES = 20_000
 
@@ -156,12 +158,13 @@ def _columns(
         how = f"columns of {across.cell:.2f} px, the outer ones {across.ends}"
         notes.found("frames", str(across.n), across.confidence, how)
         return across
-    if given is None and not whole:
+    usual = settings.n_frames(round(_SECONDS * settings.sample_rate))
+    if given is None and not (whole and side.high - side.low > _MIN_USUAL_COLUMN * usual):
         raise InputError(
             f"{notes.path}: its columns are too thin to be counted; give the length of the sound that it shows with "
             "--seconds"
         )
-    n_frames = given or settings.n_frames(round(_SECONDS * settings.sample_rate))
+    n_frames = given or usual
     columns = assumed(side, even_edges(n_frames, "whole"))
     origin = "given" if options.seconds else "usual"
     notes.found("frames", str(n_frames), None, f"{origin}; columns of {columns.cell:.2f} px cannot be counted")

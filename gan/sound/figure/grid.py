@@ -24,6 +24,8 @@ _MAX_CHANGE = 24
 _N_PEAKS = 12
 _N_REFINED = 12
 _MIN_CELLS = 8
+# Rounding of the places of edges, in pixels.
+TIE = 1e-6
 _MIN_UNEVEN_CELL = 1.5
 # A grid that explains less than this is no grid.
 MIN_CONFIDENCE = 0.4
@@ -163,7 +165,8 @@ def fit(side: Side, edges: Edges, ends: Ends) -> Grid:
         step *= 0.3
     correlation, low, high = best
     places = side.low + low + (side.high + high - side.low - low) * edges
-    return Grid(len(edges) - 1, ends, places, _confidence(side, places) if correlation > 0 else 0.0, correlation)
+    confidence = _confidence(side, places) if correlation > 0 else 0.0
+    return Grid(len(edges) - 1, ends, _settled(side, places), confidence, correlation)
 
 
 def _softened(side: Side) -> Side:
@@ -177,8 +180,7 @@ def _unmoved(side: Side, edges: Edges) -> float:
 
 def assumed(side: Side, edges: Edges) -> Grid:
     """A grid that the picture does not show, from end to end."""
-    grid = fit(dataclasses.replace(side, slack=0.0), edges, "whole")
-    return dataclasses.replace(grid, confidence=0.0)
+    return Grid(len(edges) - 1, "whole", side.low + (side.high - side.low) * edges, 0.0, 0.0)
 
 
 def _moved(side: Side, edges: Edges, low: float, high: float) -> tuple[float, float, float]:
@@ -198,9 +200,24 @@ def _periods(changes: Changes, length: int, slack: float) -> list[int]:
     return sorted({m + d for m in hints for d in ((-1, 0, 1) if slack else (0,))})
 
 
+def _settled(side: Side, places: Edges) -> Edges:
+    """Edges of which none lies in the middle of a pixel, where matplotlib's arithmetic may round either way.
+
+    Those that do are moved towards the side where the pixels change more.
+    """
+    ties = np.flatnonzero(np.abs(places - np.floor(places) - 0.5) < TIE)
+    if len(ties) == 0:
+        return places
+    padded = np.pad(side.changes, 1)
+    lower = (np.floor(places[ties]).astype(np.intp) - side.start).clip(0, len(side.changes))
+    settled = places.copy()
+    settled[ties] += np.where(padded[lower + 1] > padded[lower], 1000 * TIE, -1000 * TIE)
+    return settled
+
+
 def _on_edges(side: Side, places: Edges) -> NDArray[np.bool_]:
     """Which of the changes lie on edges: matplotlib moves every edge to the nearest pixel."""
-    rounded = np.floor(places + 0.5).astype(np.intp) - side.start - 1
+    rounded = np.floor(_settled(side, places) + 0.5).astype(np.intp) - side.start - 1
     on = np.zeros(len(side.changes), np.bool_)
     on[rounded[(rounded >= 0) & (rounded < len(on))]] = True
     return on

@@ -45,11 +45,12 @@ def find_rows(side: Side, options: FigureOptions, notes: Notes) -> tuple[YAxis, 
         found["linear"] = even
     if given == "linear" or not (is_found(even) and even.confidence > 0.9 and even.correlation > 0.7):
         found |= _find_uneven_rows(side, options)
+    # Mel bands are often drawn as equal rows; an STFT has one row more than a power of two.
+    evenly_drawn = given == "mel" and "mel" not in found and is_found(even) and (even.n - 1) & (even.n - 2) != 0
     if given == "mel" and "linear" in found:
-        # Mel bands are often drawn as equal rows.
         found.setdefault("mel", found["linear"])
     best = max(found, key=lambda y_axis: found[y_axis].correlation, default=given or "linear")
-    if given is not None and given != best and best in found:
+    if given is not None and best in found and best != given and not (evenly_drawn and best == "linear"):
         notes.warnings.append(
             f"its rows look like a {best} axis ({found[best].n} rows) and not like the {given} one that was given"
         )
