@@ -71,7 +71,7 @@ def full_bleed(
     y_axis: str = "hz",
     quality: int = 100,
 ) -> None:
-    """The recipe of shared/reference/question.txt at another size: axes that fill the picture."""
+    """The recipe of the user's pictures at another size: axes that fill the picture."""
     figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100, frameon=False)
     axes = figure.add_axes((0, 0, 1, 1), frameon=False)
     axes.axis("off")

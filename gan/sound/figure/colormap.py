@@ -17,7 +17,7 @@ _N_COLOURS = 256
 # Median distance, in steps of 8 bits, from which on the colours are not of this map: of pictures that were stored
 # exactly, and of JPEGs, whose colours are half as sharp as their light.
 _MAX_DISTANCE = 4.0
-_MAX_DISTANCE_LOSSY = 12.0
+_MAX_DISTANCE_LOSSY = 9.0
 _CHUNK = 1 << 16
 
 
@@ -88,7 +88,8 @@ def identify(pixels: NDArray[np.generic], name: str | None, path: Path, lossy: b
         return Colormap(chosen.name, chosen.colours, _distance(chosen, pixels))
     ranked = sorted(((_distance(_colormap(known), pixels), known) for known in NAMES), key=lambda pair: pair[0])
     (distance, best), (second, _) = ranked[:2]
-    limit = _MAX_DISTANCE_LOSSY if lossy else _MAX_DISTANCE
+    # What is nearly grey is a faint photograph rather than greys with colours.
+    limit = _MAX_DISTANCE_LOSSY if lossy and best != "gray" else _MAX_DISTANCE
     if distance > limit:
         raise InputError(
             f"{path}: its colours are of no known colour map; {best} is the closest with a median distance of "

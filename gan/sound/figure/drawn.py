@@ -44,7 +44,7 @@ def read_drawn(pixels: Pixels, lossy: bool, options: FigureOptions, notes: Notes
     notes.found("box", " ".join(map(str, box.inside)), box.confidence, box.how)
     horizontal, vertical = (_side(pixels, box, lossy, vertical) for vertical in (False, True))
     across = find_even_grid(horizontal)
-    if not is_found(across) and _may_be_array(pixels, box, options):
+    if not is_found(across) and _may_be_array(pixels, box, lossy, options):
         return None
     y_axis, up = find_rows(vertical, options, notes)
     sample = _sample(pixels, box)
@@ -86,7 +86,7 @@ def read_drawn(pixels: Pixels, lossy: bool, options: FigureOptions, notes: Notes
 
 
 def _side(pixels: Pixels, box: Box, lossy: bool, vertical: bool) -> Side:
-    changes = changes_along(pixels, box.inside, vertical)
+    changes = changes_along(pixels, box.inside, vertical, lossy)
     start = box.inside[1] if vertical else box.inside[0]
     # From the bottom up, as frequencies go.
     low, high = (box.edges[3], box.edges[1]) if vertical else (box.edges[0], box.edges[2])
@@ -102,7 +102,7 @@ def _sample(pixels: Pixels, box: Box) -> NDArray[np.uint8]:
     return flat[:: max(1, len(flat) // _N_SAMPLES)]
 
 
-def _may_be_array(pixels: Pixels, box: Box, options: FigureOptions) -> bool:
+def _may_be_array(pixels: Pixels, box: Box, lossy: bool, options: FigureOptions) -> bool:
     """Whether a picture without a grid has as many rows of pixels as a spectrogram has frequencies or mel bands."""
     if box.inside != (0, 0, pixels.width, pixels.height):
         return False
@@ -110,7 +110,9 @@ def _may_be_array(pixels: Pixels, box: Box, options: FigureOptions) -> bool:
         return pixels.height == options.n_fft // 2 + 1
     if options.y_axis == "mel":
         return options.n_mels in (None, pixels.height)
-    return pixels.height in {2**k + extra for k in range(6, 13) for extra in (0, 1)} and options.seconds is None
+    # Photographs, too, are 512 pixels high.
+    usual = {2**k + extra for k in range(6, 13) for extra in ((1,) if lossy else (0, 1))}
+    return pixels.height in usual and options.seconds is None
 
 
 def _require_other_evidence(
@@ -125,7 +127,7 @@ def _require_other_evidence(
             identify(sample, options.colormap, notes.path, lossy)
             return
         except InputError as error:
-            colours = str(error).removeprefix(f"{notes.path}: ").split(";")[0]
+            colours = str(error).removeprefix(f"{notes.path}: ").rsplit(";", 1)[0]
     raise InputError(
         f"{notes.path}: nothing in it repeats as the cells of a spectrogram do, and {colours}; if it is one whose "
         "cells are thinner than two pixels, say so with --n_fft and --seconds"

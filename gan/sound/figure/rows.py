@@ -14,6 +14,7 @@ from gan.sound.figure.grid import (
     even_edges,
     find_even_grid,
     find_grid,
+    fit,
     is_found,
 )
 from gan.sound.figure.options import FigureOptions, YAxis
@@ -22,6 +23,10 @@ from gan.sound.settings import MelBands
 # What the figures of librosa's examples are made with, where a picture does not show it.
 _N_FFT = 2048
 _LOG_N_FFTS = (256, 512, 1024, 2048, 4096, 8192)
+_USUAL_ROWS = (65, 129, 257, 513, 1025, 2049, 4097)
+_ENDS: tuple[Ends, Ends] = ("whole", "clipped")
+# Part of the best correlation from which on a grid fits about as well.
+_AS_WELL = 0.9
 _MELS = range(16, 513)
 # Rows of a power of two, or of these, are mel bands; an STFT has one more than a power of two.
 _USUAL_MELS = {40, 60, 64, 80, 96, 100, 120, 128, 160, 192, 224, 229, 256, 512}
@@ -40,7 +45,7 @@ def find_rows(side: Side, options: FigureOptions, notes: Notes) -> tuple[YAxis, 
     """
     given = options.y_axis
     found: dict[YAxis, Grid] = {}
-    even = find_even_grid(side)
+    even = _usual(side, find_even_grid(side))
     if is_found(even):
         found["linear"] = even
     if given == "linear" or not (is_found(even) and even.confidence > 0.9 and even.correlation > 0.7):
@@ -58,10 +63,19 @@ def find_rows(side: Side, options: FigureOptions, notes: Notes) -> tuple[YAxis, 
     return y_axis, found.get(y_axis)
 
 
+def _usual(side: Side, even: Grid | None) -> Grid | None:
+    """The usual number of rows if it fits about as well: where most rows are silent, many numbers do."""
+    if even is None or even.correlation <= 0:
+        return even
+    least = _AS_WELL * even.correlation
+    usual = [fit(side, even_edges(n, end), end) for n in _USUAL_ROWS for end in _ENDS]
+    best = max(usual, key=lambda grid: grid.correlation)
+    return best if best.correlation >= least and is_found(best) else even
+
+
 def _find_uneven_rows(side: Side, options: FigureOptions) -> dict[YAxis, Grid]:
-    ends: tuple[Ends, Ends] = ("whole", "clipped")
-    rows = [(n // 2 + 1, end) for n in ([options.n_fft] if options.n_fft else _LOG_N_FFTS) for end in ends]
-    bands = [(n, end) for n in ([options.n_mels] if options.n_mels else _MELS) for end in ends]
+    rows = [(n // 2 + 1, end) for n in ([options.n_fft] if options.n_fft else _LOG_N_FFTS) for end in _ENDS]
+    bands = [(n, end) for n in ([options.n_mels] if options.n_mels else _MELS) for end in _ENDS]
     grids: dict[YAxis, Grid | None] = {
         "log": find_grid(side, rows, log_edges(options.sample_rate)),
         "mel": find_grid(side, bands, mel_edges(_max_hz(options))),
