@@ -34,6 +34,7 @@ _MIN_LOSSY_CELL = 1.9
 # Changes at edges to those elsewhere in a JPEG: 1.5 was measured where there was no grid, 1.8 at the faintest one.
 _MIN_CONTRAST = 1.3
 _BLOCK_TOLERANCE = 0.01
+_MIN_BLOCK_EXPLAINED = 0.75
 # A grid that explains less than this is no grid.
 MIN_CONFIDENCE = 0.4
 _MIN_CORRELATION = 0.2
@@ -270,6 +271,7 @@ def _confidence(side: Side, places: Edges) -> float:
         # Every JPEG repeats with its blocks of eight pixels.
         if np.abs(places[1:-1] / 8 - np.rint(places[1:-1] / 8)).max() < _BLOCK_TOLERANCE:
             contrast = 0.0
+            explained = explained if explained > _MIN_BLOCK_EXPLAINED else 0.0
     return float(np.clip(max(explained, contrast - _MIN_CONTRAST), 0, 1))
 
 

@@ -49,7 +49,10 @@ def find_rows(side: Side, options: FigureOptions, notes: Notes) -> tuple[YAxis, 
     if is_found(even):
         found["linear"] = even
     if given == "linear" or not (is_found(even) and even.confidence > 0.9 and even.correlation > 0.7):
-        found |= _find_uneven_rows(side, options)
+        # Whatever repeats evenly, be it a JPEG's blocks, is no other axis if that explains it less.
+        least = 0.0 if even is None else even.correlation
+        uneven = _find_uneven_rows(side, options)
+        found |= {y_axis: grid for y_axis, grid in uneven.items() if grid.correlation > least}
     # Mel bands are often drawn as equal rows; an STFT has one row more than a power of two.
     evenly_drawn = given == "mel" and "mel" not in found and is_found(even) and (even.n - 1) & (even.n - 2) != 0
     if given == "mel" and "linear" in found:
