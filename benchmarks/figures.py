@@ -189,6 +189,8 @@ def accuracy(result: Any, shown_db: Any) -> dict[str, Any]:
     """How near a figure of gan's, or a matrix, is to the matrix that was drawn."""
     import numpy as np
 
+    from gan.sound.figure.grid import TIE
+
     layout = getattr(result, "layout", None)
     read_db = getattr(result, "relative_db", result)
     true_db = np.maximum(shown_db - shown_db.max(), -RANGE_DB)
@@ -203,8 +205,10 @@ def accuracy(result: Any, shown_db: Any) -> dict[str, Any]:
     found = {"rms": rms(read_db - true_db), "convergence": float(convergence)}
     if layout is not None:
         left, top, right, bottom = layout.box
-        rows = np.diff(np.floor(layout.row_edges + 0.5).clip(top, bottom)) != 0
-        columns = np.diff(np.floor(layout.column_edges + 0.5).clip(left, right)) != 0
+        # A pixel in whose middle an edge lies is of neither cell; the reader leaves it out too.
+        y, x = layout.row_edges.clip(top, bottom), layout.column_edges.clip(left, right)
+        rows = np.floor(y[:-1] + 0.5 - TIE) > np.floor(y[1:] + 0.5 + TIE)
+        columns = np.floor(x[1:] + 0.5 - TIE) > np.floor(x[:-1] + 0.5 + TIE)
         own = np.outer(rows, columns)
         found |= {"own": float(own.mean()), "own_rms": rms((read_db - true_db)[own])}
         found["cell"] = [float(np.median(np.abs(np.diff(e)))) for e in (layout.column_edges, layout.row_edges)]

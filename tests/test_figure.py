@@ -105,8 +105,7 @@ class TestRecipe:
         assert figure.relative_db.shape == level_db.shape
         assert errors_db(figure.relative_db, level_db)[0] < 0.6
 
-    @pytest.mark.parametrize("quality", [100, 50])
-    @pytest.mark.parametrize("size", [(480, 520), (960, 1040), (240, 260)])
+    @pytest.mark.parametrize(("size", "quality"), [((480, 520), 50), ((960, 1040), 100), ((240, 260), 50)])
     def test_cells_that_are_jpegs_blocks(self, tmp_path, size, quality):
         level_db = levels(128, 60)
         full_bleed(tmp_path / "a.jpg", level_db, size, quality=quality)
@@ -114,8 +113,7 @@ class TestRecipe:
         check_grid(figure, level_db)
         assert errors_db(figure.relative_db, level_db)[0] < (0.1 if quality == 100 else 0.5 if size[0] > 240 else 1)
 
-    @pytest.mark.parametrize("share", [0.5, 0.7, 0.85])
-    @pytest.mark.parametrize("size", [(150, 296), (150, 387), (150, 774)])
+    @pytest.mark.parametrize(("share", "size"), [(0.5, (150, 296)), (0.7, (150, 774)), (0.85, (150, 387))])
     def test_high_frequencies_are_silent(self, tmp_path, share, size):
         # As of speech that was sampled at a lower rate: most rows have no edges, and other grids fit the others.
         level_db = levels(256, 50)
@@ -355,8 +353,7 @@ class TestFigureWithAxes:
         assert figure.relative_db.shape == level_db.shape
         check_exact(figure, level_db)
 
-    @pytest.mark.parametrize("share", [0.5, 0.7])
-    @pytest.mark.parametrize("height", [3.8, 7.4])
+    @pytest.mark.parametrize(("share", "height"), [(0.5, 7.4), (0.7, 3.8)])
     def test_high_frequencies_are_silent(self, tmp_path, share, height):
         level_db = levels(256, 50)
         level_db[int(129 * (1 - share)) :] = -80
