@@ -34,7 +34,7 @@ def image_of(path: Path, waveform: np.ndarray) -> Path:
 
 
 def decode(*arguments: str | Path | int, n_iter: int = 4) -> int:
-    return main(["decode", *map(str, arguments), "--n_iter", str(n_iter)])
+    return main(["decode", *map(str, arguments), "--phase.n_iter", str(n_iter)])
 
 
 def rms_db(waveform: np.ndarray) -> float:
@@ -132,7 +132,8 @@ def test_where_the_files_go(tmp_path: Path, sound: Sound) -> None:
 def test_the_seed_is_used(tmp_path: Path, sound: Sound) -> None:
     image = image_of(tmp_path / "a.png", sound(4000))
     for seed in (0, 1):
-        assert decode(image, "-o", tmp_path / f"{seed}.wav", "--seed", str(seed)) == 0
+        options = ("--phase", "GriffinLim", "--phase.seed", str(seed))
+        assert decode(image, "-o", tmp_path / f"{seed}.wav", *options) == 0
     assert (tmp_path / "0.wav").read_bytes() != (tmp_path / "1.wav").read_bytes()
 
 
@@ -164,7 +165,7 @@ def test_decode_refuses_what_it_cannot_do(tmp_path: Path, sound: Sound, capsys: 
         ([tmp_path / "other", "-o", tmp_path / "out.wav"], "out.wav is one file, but there are several pictures"),
         ([one, same, "-o", tmp_path / "out"], "one.png would both become"),
         ([one, "-o", tmp_path / "file"], "one.wav: cannot be written"),
-        ([one, "--n_iter", "-2"], "n_iter is -2; it must be 0 or more"),
+        ([one, "--phase.n_iter", "-2"], "n_iter is -2; it must be 0 or more"),
     ):
         assert main(["decode", *map(str, arguments)]) == 2
         output = capsys.readouterr()
@@ -238,7 +239,7 @@ def test_help_of_a_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert text.startswith(f"usage: gan {verb}")
     options = {
         "encode": ("recordings", "--hop_length", "--bits"),
-        "decode": ("PICTURE", "--output", "--seed", "--n_fft", "--reference"),
+        "decode": ("PICTURE", "--output", "--phase", "--n_fft", "--reference"),
     }
     for option in options[verb]:
         assert option in text

@@ -13,6 +13,7 @@ from gan.listen.callbacks import Listen
 from gan.listen.picture import colour
 from gan.sound.encoder import encode_recordings
 from gan.sound.phase.convergence import spectral_convergence_db
+from gan.sound.phase.pghi import PGHIGriffinLim
 from gan.sound.spectrogram import db_from_image, magnitude_from_db
 
 
@@ -70,7 +71,7 @@ def listening(tmp_path, sound, monkeypatch):
     writer = Writer()
     monkeypatch.setattr("gan.listen.callbacks._writers", lambda trainer: [writer])
     monkeypatch.setattr("gan.listen.callbacks.GAN", FixedModel)
-    return Listen(n_samples=3), FixedTrainer(data), writer
+    return Listen(PGHIGriffinLim, n_samples=3), FixedTrainer(data), writer
 
 
 def test_real_and_inverted_have_one_gain(listening):
@@ -95,7 +96,7 @@ def test_equal_levels_lift_the_real_ones_too(listening):
     _, trainer, writer = listening
     data = ImageData(trainer.datamodule.images, n_frames=64, batch_size=2, equal_levels=True)
     data.setup()
-    Listen(n_samples=3).on_train_start(FixedTrainer(data), FixedModel(None))
+    Listen(PGHIGriffinLim, n_samples=3).on_train_start(FixedTrainer(data), FixedModel(None))
     for index in range(3):
         real, inverted = (writer.audio[f"audio/{kind}_{index}", 0].square().mean() for kind in ("real", "inverted"))
         assert float(10 * torch.log10(real / inverted)) == pytest.approx(0, abs=0.5)
@@ -161,7 +162,7 @@ def test_what_is_no_number_or_too_loud_is_made_playable(listening):
 def test_resumed_run_logs_no_reference_twice_but_keeps_the_gain(listening):
     listen, trainer, writer = listening
     listen.on_train_start(trainer, FixedModel(None))
-    again = Listen(n_samples=3)
+    again = Listen(PGHIGriffinLim, n_samples=3)
     resumed = FixedModel(None)
     resumed.batches_seen = 100
     writer.audio.clear()
@@ -172,7 +173,7 @@ def test_resumed_run_logs_no_reference_twice_but_keeps_the_gain(listening):
 
 def test_every_n_epochs(listening):
     _, trainer, writer = listening
-    listen = Listen(n_samples=3, every_n_epochs=2)
+    listen = Listen(PGHIGriffinLim, n_samples=3, every_n_epochs=2)
     model = FixedModel(torch.zeros(3, 1, 64, 64))
     for epoch in range(4):
         trainer.current_epoch = epoch
@@ -203,4 +204,4 @@ def test_pictures_are_upright_and_coloured():
 
 def test_senseless_options_are_refused():
     with pytest.raises(InputError, match="must be 1 or more"):
-        Listen(n_samples=0)
+        Listen(PGHIGriffinLim, n_samples=0)

@@ -21,7 +21,8 @@ from gan.sound.figure.reader import SUFFIXES
 from gan.sound.figure.report import REPORT_SUFFIX, write_report
 from gan.sound.losses import losses
 from gan.sound.phase.convergence import spectral_convergence_db
-from gan.sound.phase.griffin_lim import GriffinLim
+from gan.sound.phase.pghi import PGHIGriffinLim
+from gan.sound.phase.reconstructor import PhaseMethod
 from gan.sound.picture import Picture, read_picture
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import db_from_magnitude
@@ -41,8 +42,7 @@ def decode(
     options: FigureOptions,
     output: Path | None = None,
     subtype: Subtype = "PCM_16",
-    n_iter: int = 32,
-    seed: int = 0,
+    phase: PhaseMethod = PGHIGriffinLim,
     reference: Path | None = None,
     report: bool = False,
 ) -> int:
@@ -53,16 +53,16 @@ def decode(
     printed with a confidence, and what a picture does not show can be said with the options. Their level is lost, so
     they peak at -1 dBFS.
 
-    A picture holds no phase: it is estimated with fast Griffin-Lim. How near the result's spectrogram comes to the
-    picture is printed as spectral convergence (-20 dB: good, -30 dB: very good).
+    A picture holds no phase: it is estimated, by default with PGHI and a few iterations of fast Griffin-Lim. How near
+    the result's spectrogram comes to the picture is printed as spectral convergence (-20 dB: good, -30 dB: very good).
 
     Args:
         pictures: Picture files, or folders of them.
         options: How to read pictures that are not of `gan encode`.
         output: A folder, or a file name for a single picture; beside the pictures if not given.
         subtype: Sample format of the WAV files. FLOAT never clips; the others are scaled down where they would.
-        n_iter: Iterations of Griffin-Lim: more sounds better and takes longer.
-        seed: Seed of the phase that Griffin-Lim starts from.
+        phase: How the phase is found. --phase.n_iter 100 takes longer and comes nearer; --phase GriffinLim starts from
+            random phase; --phase.help PGHIGriffinLim explains its options.
         reference: The recording that a picture was made of: what was lost on the way is printed, step by step.
         report: Write a page (NAME.report.png) beside each WAV file with the picture as it was read.
 
@@ -87,7 +87,7 @@ def decode(
             shown = found
             for warning in picture.figure.warnings:
                 bar.write(f"{path}: {warning}")
-        waveform = GriffinLim(picture.settings, n_iter=n_iter, seed=seed)(picture.magnitude, picture.n_samples)
+        waveform = phase(picture.settings)(picture.magnitude, picture.n_samples)
         gain, note = _gain(picture, float(waveform.abs().max()), subtype)
         _write_recording(target, waveform * gain, picture.settings, subtype)
         convergence_db = float(spectral_convergence_db(waveform, picture.magnitude, picture.settings))
@@ -200,6 +200,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--report", action="store_true", help="Write a page (NAME.report.png) beside each WAV file.")
     parser.add_function_arguments(decode, skip={"pictures", "output", "options", "report"})
     parser.add_class_arguments(FigureOptions, as_group=False)
-    given = parser.parse_args(list(arguments)).as_dict()
+    parsed = parser.parse_args(list(arguments))
+    given = {**parsed.as_dict(), "phase": parser.instantiate(parsed).phase}
     options = {field.name: given.pop(field.name) for field in dataclasses.fields(FigureOptions)}
     return decode(**given, options=FigureOptions(**options))

@@ -15,7 +15,7 @@ from gan.listen.picture import colour
 from gan.model.gan import GAN
 from gan.seed import derive_seed
 from gan.sound.inversion import waveform_from_image
-from gan.sound.phase.griffin_lim import GriffinLim
+from gan.sound.phase.reconstructor import PhaseMethod
 from gan.sound.recording import read_excerpt
 from gan.sound.spectrogram import db_from_magnitude, image_from_db, magnitude_from_waveform
 
@@ -36,10 +36,10 @@ class Listen(Callback):
         n_samples: Number of generated sounds.
         n_references: Number of real sounds. With the defaults all cards are on one page of TensorBoard.
         every_n_epochs: Epochs from one set of samples to the next.
-        n_iter: Iterations of Griffin-Lim.
+        phase: How images become sound: a class of `gan.sound.phase` with its options.
     """
 
-    def __init__(self, n_samples: int = 6, n_references: int = 3, every_n_epochs: int = 1, n_iter: int = 32) -> None:
+    def __init__(self, phase: PhaseMethod, n_samples: int = 6, n_references: int = 3, every_n_epochs: int = 1) -> None:
         for name, value in (
             ("n_samples", n_samples),
             ("n_references", n_references),
@@ -50,7 +50,7 @@ class Listen(Callback):
         self.n_samples = n_samples
         self.n_references = n_references
         self.every_n_epochs = every_n_epochs
-        self.n_iter = n_iter
+        self.phase = phase
         self._gain = 1.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -85,7 +85,10 @@ class Listen(Callback):
             self._log(trainer, f"sample_{index}", waveform, images[index], pl_module.batches_seen)
 
     def _waveforms(self, images: Tensor, data: ImageData) -> Tensor:
-        return waveform_from_image(images, data.scale, GriffinLim(data.settings, n_iter=self.n_iter))
+        # A network that diverged makes what no phase can be found for; that is silence, and no end of the training.
+        playable = images.isfinite().flatten(1).all(1)
+        waveforms = waveform_from_image(torch.nan_to_num(images), data.scale, self.phase(data.settings))
+        return waveforms * playable[:, None]
 
     def _image(self, waveform: Tensor, data: ImageData) -> Tensor:
         level_db = db_from_magnitude(magnitude_from_waveform(waveform, data.settings), top_db=None)
@@ -97,7 +100,7 @@ class Listen(Callback):
     def _log(self, trainer: Trainer, name: str, waveform: Tensor, image: Tensor, step: int) -> None:
         n_fade = round(_FADE_SECONDS * _data(trainer).settings.sample_rate)
         fade = torch.linspace(0.0, 1.0, n_fade)
-        sound = torch.nan_to_num(waveform.cpu() * self._gain).clamp(-1.0, 1.0)
+        sound = (waveform.cpu() * self._gain).clamp(-1.0, 1.0)
         sound[:n_fade] *= fade
         sound[-n_fade:] *= fade.flip(0)
         for writer in _writers(trainer):

@@ -1,0 +1,151 @@
+"""The projection onto what real signals can have as an STFT, and the magnitude's restoration, in one pass.
+
+Griffin and Lim's iteration is this pass over and over. All that is not a Fourier transform is memory traffic, so the
+frames are worked through in pieces that stay in a processor's cache.
+"""
+
+from collections.abc import Iterator
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import pad
+
+from gan.sound.settings import SpectrogramSettings
+from gan.sound.spectrogram import padded_window, squared_window_sum
+
+# A megabyte of float32 on a CPU, about a core's cache; on an accelerator what still fits beside others.
+_PIECE_SAMPLES = 1 << 18
+_PIECE_SAMPLES_ON_DEVICE = 1 << 25
+_ONE = np.float32(1.0)
+_TINY = np.float32(1e-30)
+
+
+class Consistency:
+    """Waveforms and their STFTs, frame after frame in memory.
+
+    Waveforms here begin half an n_fft before the first frame's middle and are silent outside of the recording, as when
+    the magnitude was made.
+
+    Args:
+        settings: The grid.
+        target: Magnitudes to restore, shape (batch, n_frames, n_freqs), float32, contiguous.
+        first_frame: Which frame of the recording the first one is.
+        n_samples: Length of the recording.
+    """
+
+    def __init__(self, settings: SpectrogramSettings, target: Tensor, n_samples: int, first_frame: int = 0) -> None:
+        self.settings = settings
+        self.target = target
+        n_frames = target.shape[1]
+        self._n_parts = -(-settings.n_fft // settings.hop_length)
+        self._window = padded_window(settings, target.device)
+        window_sum = squared_window_sum(settings, n_frames, target.device)
+        length = (n_frames + self._n_parts - 1) * settings.hop_length
+        self._gain = pad(window_sum.reciprocal_(), (0, length - len(window_sum)))
+        start = settings.n_fft // 2 - first_frame * settings.hop_length
+        self._gain[: max(0, start)] = 0.0
+        self._gain[max(0, start + n_samples) :] = 0.0
+        self.start = start
+
+    def waveform_from_phase(self, phase: Tensor) -> Tensor:
+        """Waveforms of the target with a phase.
+
+        Args:
+            phase: Radians, shape (batch, n_frames, n_freqs).
+
+        Returns:
+            Shape (batch, length).
+        """
+        waveform = self._silence()
+        for rows, frames in self._pieces():
+            self._add(torch.polar(self.target[rows, frames], phase[rows, frames]), waveform, rows, frames)
+        return waveform.mul_(self._gain)
+
+    def iterate(self, waveform: Tensor, momenta: list[float]) -> Tensor:
+        """Fast Griffin-Lim (Perraudin, Balazs, Soendergaard 2013, algorithm 2), one iteration a momentum.
+
+        Args:
+            waveform: As of `waveform_from_phase`.
+            momenta: alpha_n of c_n = t_n + alpha_n (t_n - t_{n-1}); the first one has nothing to act on.
+
+        Returns:
+            Waveforms of the same shape.
+        """
+        previous = torch.zeros(*self.target.shape, dtype=torch.complex64, device=self.target.device)
+        for number, momentum in enumerate(momenta):
+            frames_of = waveform.unfold(-1, self.settings.n_fft, self.settings.hop_length)
+            total = self._silence()
+            for rows, frames in self._pieces():
+                stft = torch.fft.rfft(frames_of[rows, frames] * self._window)
+                _restore_(stft, previous[rows, frames], self.target[rows, frames], momentum if number else 0.0)
+                self._add(stft, total, rows, frames)
+            waveform = total.mul_(self._gain)
+        return waveform
+
+    def stft(self, waveform: Tensor) -> Tensor:
+        """STFTs of waveforms, shape (batch, n_frames, n_freqs)."""
+        frames = waveform.unfold(-1, self.settings.n_fft, self.settings.hop_length)[:, : self.target.shape[1]]
+        spectra: Tensor = torch.fft.rfft(frames * self._window)
+        return spectra
+
+    def _silence(self) -> Tensor:
+        return self.target.new_zeros(len(self.target), len(self._gain))
+
+    def _pieces(self) -> Iterator[tuple[slice, slice]]:
+        """Rows and frames that are worked on together: some frames of one row, or all frames of some rows."""
+        n_rows, n_frames, _ = self.target.shape
+        samples = _PIECE_SAMPLES if self.target.device.type == "cpu" else _PIECE_SAMPLES_ON_DEVICE
+        size = max(1, samples // self.settings.n_fft)
+        for row in range(0, n_rows, n_together := max(1, size // n_frames)):
+            for frame in range(0, n_frames, size):
+                yield slice(row, row + n_together), slice(frame, min(frame + size, n_frames))
+
+    def _add(self, stft: Tensor, waveform: Tensor, rows: slice, frames: slice) -> None:
+        """Add the frames of an STFT to waveforms where they overlap."""
+        hop_length = self.settings.hop_length
+        pieces = torch.fft.irfft(stft, n=self.settings.n_fft).mul_(self._window)
+        if missing := self._n_parts * hop_length - self.settings.n_fft:
+            pieces = pad(pieces, (0, missing))
+        pieces = pieces.view(*pieces.shape[:2], self._n_parts, hop_length)
+        total = waveform[rows].view(len(pieces), -1, hop_length)
+        for part in range(self._n_parts):
+            total[:, frames.start + part : frames.stop + part] += pieces[:, :, part]
+
+
+def _restore_(stft: Tensor, previous: Tensor, target: Tensor, momentum: float) -> None:
+    """Stft becomes target times the direction of t + momentum (t - previous), previous becomes t, which stft was."""
+    if stft.device.type == "cpu":
+        _restore_rows(
+            torch.view_as_real(stft).reshape(-1, 2 * target.shape[-1]).numpy(),
+            torch.view_as_real(previous).view(-1, 2 * target.shape[-1]).numpy(),
+            target.view(-1, target.shape[-1]).numpy(),
+            np.float32(momentum),
+        )
+        return
+    moved = torch.lerp(previous, stft, 1.0 + momentum)
+    previous.copy_(stft)
+    torch.mul(moved.sgn_(), target, out=stft)
+
+
+@numba.njit(fastmath=True, nogil=True, cache=True)
+def _restore_rows(
+    stft: NDArray[np.float32], previous: NDArray[np.float32], target: NDArray[np.float32], momentum: np.float32
+) -> None:
+    # Three plain loops a row, each of which the compiler turns into vector instructions; one loop over complex numbers
+    # it does not. Constants are float32, or all would be computed in double.
+    n_freqs = target.shape[1]
+    gain = np.empty(n_freqs, np.float32)
+    for frame in range(target.shape[0]):
+        t, before = stft[frame], previous[frame]
+        for i in range(2 * n_freqs):
+            value = t[i]
+            t[i] = value * (_ONE + momentum) - momentum * before[i]
+            before[i] = value
+        for k in range(n_freqs):
+            gain[k] = target[frame, k] / np.sqrt(t[2 * k] * t[2 * k] + t[2 * k + 1] * t[2 * k + 1] + _TINY)
+        for k in range(n_freqs):
+            t[2 * k] *= gain[k]
+            t[2 * k + 1] *= gain[k]

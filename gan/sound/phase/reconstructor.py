@@ -1,0 +1,134 @@
+"""What every phase reconstruction has in common: checked magnitudes in, a start, blocks, the asked length out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from gan.errors import InputError
+from gan.sound.phase.consistency import Consistency
+from gan.sound.settings import SpectrogramSettings
+
+# Frames that are refined at a time: a minute and a half at 2048/512 and 22,050 Hz, about 100 MB.
+_BLOCK_FRAMES = 4096
+_BLOCK_FRAMES_ON_DEVICE = 32768
+# Frames on both sides of a block that are refined with it and thrown away. Each iteration carries a change n_fft /
+# hop_length frames further, but hardly any of it: a hundred iterations differ by less than -60 dB.
+_CONTEXT_FRAMES = 96
+
+
+class PhaseReconstructor(ABC):
+    """Magnitude to waveform: a phase to start from, and what is made of it.
+
+    Args:
+        settings: The grid that the magnitudes were made on.
+    """
+
+    def __init__(self, settings: SpectrogramSettings) -> None:
+        self.settings = settings
+
+    @torch.no_grad()
+    def __call__(self, magnitude: Tensor, n_samples: int | None = None, phase: Tensor | None = None) -> Tensor:
+        """Reconstruct waveforms.
+
+        Recordings of any length are refined in overlapping blocks, so memory beside the magnitude and its phase is
+        bounded.
+
+        Args:
+            magnitude: Linear amplitude >= 0, shape (..., n_freqs, n_frames), any device. It is not changed.
+            n_samples: Length of the result; None for `settings.n_samples(n_frames)`. Behind the last frame's hop there
+                is silence.
+            phase: The phase to start from instead of the method's own, of the same shape, in radians: the angle of an
+                STFT as `gan.sound.spectrogram.stft` and librosa.stft make it.
+
+        Returns:
+            Shape (..., n_samples), float32, on the same device.
+
+        Raises:
+            InputError: If a shape does not fit, or the magnitude holds a value that is none.
+        """
+        target, peak = self._target_and_peak(magnitude)
+        n_frames = target.shape[1]
+        length = self.settings.n_samples(n_frames) if n_samples is None else n_samples
+        # Later samples are seen by the last window's tail only, if at all.
+        seen = min(length, n_frames * self.settings.hop_length)
+        if phase is None:
+            started = self.start(target)
+        elif phase.shape == magnitude.shape:
+            items = phase.reshape(-1, *magnitude.shape[-2:])
+            started = items.to(target.device, torch.float32).transpose(-1, -2)
+        else:
+            raise InputError(f"the phase's shape is {tuple(phase.shape)}; the magnitude's {tuple(magnitude.shape)}")
+        waveform = target.new_zeros(len(target), length)
+        for rows, first, last in self._blocks(target):
+            self._refine_block(target[rows], started[rows], waveform[rows, :seen], first, last)
+        return waveform.mul_(peak).reshape(*magnitude.shape[:-2], length)
+
+    @abstractmethod
+    def start(self, target: Tensor) -> Tensor:
+        """The phase that a method starts from.
+
+        Args:
+            target: Linear amplitude, shape (batch, n_frames, n_freqs), float32, contiguous; the loudest cell of each
+                item is 1, or all are 0.
+
+        Returns:
+            Radians, same shape.
+        """
+
+    def refine(self, consistency: Consistency, waveform: Tensor) -> Tensor:
+        """Bring waveforms nearer to their magnitudes.
+
+        Args:
+            consistency: The magnitudes, `consistency.target`, and what leads from waveforms to STFTs and back.
+            waveform: What the start sounds like, as of `consistency.waveform_from_phase`.
+
+        Returns:
+            Waveforms of the same shape.
+        """
+        return waveform
+
+    def _refine_block(self, target: Tensor, phase: Tensor, waveform: Tensor, first: int, last: int) -> None:
+        """Write the waveform of frames first to last, the last one left out."""
+        hop_length, n_frames, n_samples = self.settings.hop_length, target.shape[1], waveform.shape[-1]
+        before, behind = max(0, first - _CONTEXT_FRAMES), min(n_frames, last + _CONTEXT_FRAMES)
+        consistency = Consistency(self.settings, target[:, before:behind].contiguous(), n_samples, before)
+        refined = self.refine(consistency, consistency.waveform_from_phase(phase[:, before:behind]))
+        begin, end = first * hop_length, n_samples if last == n_frames else min(n_samples, last * hop_length)
+        part = refined[:, max(0, consistency.start + begin) :][:, : max(0, end - begin)]
+        waveform[:, begin : begin + part.shape[-1]] = part
+
+    def _blocks(self, target: Tensor) -> Iterator[tuple[slice, int, int]]:
+        """Rows and frames that are refined together: all frames of some rows, or a stretch of one row."""
+        n_rows, n_frames, _ = target.shape
+        size = _BLOCK_FRAMES if target.device.type == "cpu" else _BLOCK_FRAMES_ON_DEVICE
+        n_together = max(1, size // n_frames)
+        for row in range(0, n_rows, n_together):
+            for first in range(0, n_frames, size):
+                yield slice(row, row + n_together), first, min(first + size, n_frames)
+
+    def _target_and_peak(self, magnitude: Tensor) -> tuple[Tensor, Tensor]:
+        """Frame after frame in memory, so that transforms run over contiguous rows; and each item's loudest cell."""
+        n_freqs = magnitude.shape[-2]
+        if n_freqs != self.settings.n_freqs:
+            raise InputError(
+                f"the magnitude has {n_freqs} frequencies; n_fft {self.settings.n_fft} has {self.settings.n_freqs}"
+            )
+        if not magnitude.numel():
+            raise InputError(f"the magnitude's shape is {tuple(magnitude.shape)}: there is nothing in it")
+        items = magnitude.reshape(-1, *magnitude.shape[-2:]).to(torch.float32)
+        lowest, highest = torch.aminmax(items)
+        if not (lowest >= 0 and highest < torch.inf):
+            item, frequency, frame = (int(index) for index in torch.nonzero(~((items >= 0) & (items < torch.inf)))[0])
+            raise InputError(
+                f"the magnitude is {float(items[item, frequency, frame])} at frequency {frequency}, frame {frame}"
+                f"{f', item {item}' if len(items) > 1 else ''}; it must be a number of 0 or more"
+            )
+        peak = items.amax((-1, -2))[:, None]
+        scale = torch.where(peak > 0, peak, 1.0)[..., None]
+        return (items.transpose(-1, -2) / scale).contiguous(), peak
+
+
+# What a method is before the grid is known, as in a configuration.
+PhaseMethod = Callable[[SpectrogramSettings], PhaseReconstructor]
