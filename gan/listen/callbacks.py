@@ -87,7 +87,7 @@ class Listen(Callback):
     def _waveforms(self, images: Tensor, data: ImageData) -> Tensor:
         # A network that diverged makes what no phase can be found for; that is silence, and no end of the training.
         playable = images.isfinite().flatten(1).all(1)
-        waveforms = waveform_from_image(torch.nan_to_num(images), data.scale, self.phase(data.settings))
+        waveforms = waveform_from_image(images.nan_to_num(0.0, 0.0, 0.0), data.scale, self.phase(data.settings))
         return waveforms * playable[:, None]
 
     def _image(self, waveform: Tensor, data: ImageData) -> Tensor:

@@ -43,6 +43,11 @@ class GriffinLim(PhaseReconstructor):
         phase = torch.rand(target.shape, generator=torch.Generator().manual_seed(self.seed))
         return phase.mul_(2.0 * math.pi).to(target.device)
 
+    @property
+    def context_frames(self) -> int:
+        """An iteration reaches n_fft / hop_length frames far, but what it carries beyond one is nothing (-80 dB)."""
+        return super().context_frames + self.n_iter
+
     def refine(self, consistency: Consistency, waveform: Tensor) -> Tensor:
         """Iterate."""
         return consistency.iterate(waveform, [self.momentum] * self.n_iter)

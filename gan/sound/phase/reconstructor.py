@@ -13,9 +13,6 @@ from gan.sound.settings import SpectrogramSettings
 # Frames that are refined at a time: a minute and a half at 2048/512 and 22,050 Hz, about 100 MB.
 _BLOCK_FRAMES = 4096
 _BLOCK_FRAMES_ON_DEVICE = 32768
-# Frames on both sides of a block that are refined with it and thrown away. Each iteration carries a change n_fft /
-# hop_length frames further, but hardly any of it: a hundred iterations differ by less than -60 dB.
-_CONTEXT_FRAMES = 96
 
 
 class PhaseReconstructor(ABC):
@@ -77,6 +74,11 @@ class PhaseReconstructor(ABC):
             Radians, same shape.
         """
 
+    @property
+    def context_frames(self) -> int:
+        """Frames on both sides of a block that are refined with it and thrown away, so that blocks leave no seam."""
+        return 16
+
     def refine(self, consistency: Consistency, waveform: Tensor) -> Tensor:
         """Bring waveforms nearer to their magnitudes.
 
@@ -92,7 +94,7 @@ class PhaseReconstructor(ABC):
     def _refine_block(self, target: Tensor, phase: Tensor, waveform: Tensor, first: int, last: int) -> None:
         """Write the waveform of frames first to last, the last one left out."""
         hop_length, n_frames, n_samples = self.settings.hop_length, target.shape[1], waveform.shape[-1]
-        before, behind = max(0, first - _CONTEXT_FRAMES), min(n_frames, last + _CONTEXT_FRAMES)
+        before, behind = max(0, first - self.context_frames), min(n_frames, last + self.context_frames)
         consistency = Consistency(self.settings, target[:, before:behind].contiguous(), n_samples, before)
         refined = self.refine(consistency, consistency.waveform_from_phase(phase[:, before:behind]))
         begin, end = first * hop_length, n_samples if last == n_frames else min(n_samples, last * hop_length)
