@@ -1,31 +1,58 @@
-"""Griffin-Lim side by side: gan's and librosa's, 32 iterations at momentum 0.99, 2048/512 at 22,050 Hz.
+"""Phase reconstruction side by side: gan's methods, librosa's Griffin-Lim and a plain torch loop.
 
-    python benchmarks/phase.py RECORDING... [--seconds 60] [--rounds 5] [--threads 1]
+    python benchmarks/phase.py RECORDING... [--seconds 60] [--rounds 3] [--threads 2] [--device cpu]
 
-The two take turns in one process, so that a busy machine slows both. librosa transforms with one thread, whatever it is
-given; one thread for both is the even match. Spectral convergence is measured by librosa.stft for both; the lower the
-nearer.
+2048/512 at 22,050 Hz. All take turns in one process, so that a busy machine slows all of them; medians are printed.
+librosa transforms with one thread, whatever it is given. "in librosa's time" is the default with as many iterations as
+fit into what librosa takes.
+
+- dB: spectral convergence by librosa.stft; the lower the nearer.
+- LSD: log-spectral distance in dB to the recording itself at a window of 512 samples, over 60 dB; another window than
+  the magnitude's sees whether the phase is right.
+- MB: most memory that a process of its own took beside what it had before, the result among it (Linux).
+
+Another device than the CPU is measured by how many seconds of sound it makes a second.
 """
 
 import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 
 import librosa
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from gan.sound.phase.griffin_lim import GriffinLim
+from gan.sound.phase.pghi import PGHI, PGHIGriffinLim
+from gan.sound.phase.reconstructor import PhaseReconstructor
 from gan.sound.settings import SpectrogramSettings
 
 Waveform = NDArray[np.float32]
+Method = Callable[[Waveform, int, int], Waveform]
 
 SETTINGS = SpectrogramSettings()
 N_ITER = 32
 MOMENTUM = 0.99
+WARM_UP_FRAMES = 100
+
+
+@dataclass
+class Contender:
+    """A method and what was measured of it."""
+
+    name: str
+    method: Method
+    seconds: list[float] = field(default_factory=list)
+    convergence_db: list[float] = field(default_factory=list)
+    distance_db: float = 0.0
 
 
 def synthesise(seconds: float) -> Waveform:
@@ -40,8 +67,8 @@ def synthesise(seconds: float) -> Waveform:
     return waveform.astype(np.float32)
 
 
-def ours(magnitude: Waveform, n_samples: int, seed: int) -> Waveform:
-    return GriffinLim(SETTINGS, N_ITER, MOMENTUM, seed)(torch.from_numpy(magnitude), n_samples).numpy()
+def ours(make: Callable[[int], PhaseReconstructor]) -> Method:
+    return lambda magnitude, n_samples, seed: make(seed)(torch.from_numpy(magnitude), n_samples).numpy()
 
 
 def librosas(magnitude: Waveform, n_samples: int, seed: int) -> Waveform:
@@ -56,34 +83,149 @@ def librosas(magnitude: Waveform, n_samples: int, seed: int) -> Waveform:
     )
 
 
-def magnitude_of(waveform: Waveform) -> Waveform:
-    return np.abs(librosa.stft(waveform, n_fft=SETTINGS.n_fft, hop_length=SETTINGS.hop_length))
+def plain_torch(magnitude: Waveform, n_samples: int, seed: int) -> Waveform:
+    """As torchaudio.functional.griffinlim goes about it: torch.istft, torch.stft, and complex arithmetic between."""
+    grid = {"n_fft": SETTINGS.n_fft, "hop_length": SETTINGS.hop_length, "window": torch.hann_window(SETTINGS.n_fft)}
+    target = torch.from_numpy(magnitude)
+    angles = torch.rand(target.shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(seed))
+    previous = torch.zeros_like(angles)
+    for _ in range(N_ITER):
+        rebuilt = torch.stft(torch.istft(target * angles, **grid, length=n_samples), **grid, return_complex=True)
+        angles = rebuilt - previous * (MOMENTUM / (1 + MOMENTUM))
+        angles = angles / (angles.abs() + 1e-16)
+        previous = rebuilt
+    return torch.istft(target * angles, **grid, length=n_samples).numpy()
+
+
+def magnitude_of(waveform: Waveform, n_fft: int = SETTINGS.n_fft) -> Waveform:
+    return np.abs(librosa.stft(waveform, n_fft=n_fft, hop_length=n_fft // 4))
 
 
 def convergence_db(waveform: Waveform, magnitude: Waveform) -> float:
     return float(20 * np.log10(np.linalg.norm(magnitude_of(waveform) - magnitude) / np.linalg.norm(magnitude)))
 
 
-def compare(name: str, waveform: Waveform, rounds: int) -> str:
-    """One row of the table."""
+def distance_db(waveform: Waveform, recording: Waveform) -> float:
+    """Log-spectral distance at 512/128 over the 60 dB below the recording's loudest cell."""
+    levels = [20 * np.log10(np.maximum(magnitude_of(sound, 512), 1e-10)) for sound in (waveform, recording)]
+    floor = levels[1].max() - 60
+    error = np.maximum(levels[0], floor) - np.maximum(levels[1], floor)
+    return float(np.sqrt((error**2).mean(axis=0)).mean())
+
+
+def warm_up(method: Method, magnitude: Waveform) -> None:
+    """Imports, compilation, plans."""
+    few = magnitude[:, :WARM_UP_FRAMES]
+    method(few, (few.shape[1] - 1) * SETTINGS.hop_length, 0)
+
+
+def peak_megabytes(name: str, magnitude: Waveform, n_samples: int, threads: int) -> float:
+    """Most resident memory during a method beside what there was before. To be called in a new process."""
+    torch.set_num_threads(threads)
+    method = methods()[name]
+    warm_up(method, magnitude)
+    reset = Path("/proc/self/clear_refs")
+    if not reset.exists():
+        return float("nan")
+    reset.write_text("5")
+    before = psutil.Process().memory_info().rss
+    method(magnitude, n_samples, 0)
+    status = Path("/proc/self/status").read_text()
+    peak = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+    return (peak - before) / 1e6
+
+
+def methods() -> dict[str, Method]:
+    """What is compared, by name."""
+    return {
+        f"librosa.griffinlim, {N_ITER}": librosas,
+        f"plain torch loop, {N_ITER}": plain_torch,
+        f"GriffinLim, {N_ITER}": ours(lambda seed: GriffinLim(SETTINGS, N_ITER, MOMENTUM, seed)),
+        "PGHI": ours(lambda seed: PGHI(SETTINGS, seed=seed)),
+        **{f"PGHI + {n_iter}": started(n_iter) for n_iter in (1, 5, 10, 30)},
+        "default": ours(lambda seed: PGHIGriffinLim(SETTINGS, seed=seed)),
+    }
+
+
+def started(n_iter: int) -> Method:
+    return ours(lambda seed: PGHIGriffinLim(SETTINGS, n_iter, seed=seed))
+
+
+def measure(contenders: list[Contender], waveform: Waveform, rounds: int) -> None:
+    """Let contenders take turns, the order reversed every other round."""
     magnitude = magnitude_of(waveform)
-    contenders: tuple[Callable[..., Waveform], ...] = (ours, librosas)
-    seconds: dict[Callable[..., Waveform], list[float]] = {contender: [] for contender in contenders}
-    levels: dict[Callable[..., Waveform], list[float]] = {contender: [] for contender in contenders}
     for contender in contenders:
-        contender(magnitude[:, :100], 99 * SETTINGS.hop_length, 0)  # imports, compilation, plans
+        warm_up(contender.method, magnitude)
     for seed in range(rounds):
         for contender in contenders if seed % 2 == 0 else reversed(contenders):
             start = time.perf_counter()
-            result = contender(magnitude, len(waveform), seed)
-            seconds[contender].append(time.perf_counter() - start)
-            levels[contender].append(convergence_db(result, magnitude))
-    ours_s, librosa_s = (statistics.median(seconds[contender]) for contender in contenders)
-    ours_db, librosa_db = (statistics.median(levels[contender]) for contender in contenders)
-    return (
-        f"| {name} | {len(waveform) / SETTINGS.sample_rate:.1f} | {ours_s:.2f} | {librosa_s:.2f} "
-        f"| {librosa_s / ours_s:.1f} | {ours_db:.1f} | {librosa_db:.1f} |"
-    )
+            result = contender.method(magnitude, len(waveform), seed)
+            contender.seconds.append(time.perf_counter() - start)
+            contender.convergence_db.append(convergence_db(result, magnitude))
+            if seed == 0:
+                contender.distance_db = distance_db(result, waveform)
+
+
+def compare(name: str, waveform: Waveform, rounds: int, threads: int) -> None:
+    """Print the table of one recording."""
+    contenders = {name: Contender(name, method) for name, method in methods().items()}
+    measure(list(contenders.values()), waveform, rounds)
+    librosa_s = statistics.median(contenders[f"librosa.griffinlim, {N_ITER}"].seconds)
+    few, many = (statistics.median(contenders[f"PGHI + {n_iter}"].seconds) for n_iter in (1, 30))
+    n_iter = max(1, int((librosa_s - few) / ((many - few) / 29)))
+    patient = Contender(f"PGHI + {n_iter}, in librosa's time", started(n_iter))
+    measure([patient], waveform, 1)
+    magnitude = magnitude_of(waveform)
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
+        peaks = {
+            name: pool.submit(peak_megabytes, name, magnitude, len(waveform), threads).result() for name in contenders
+        }
+    seconds = len(waveform) / SETTINGS.sample_rate
+    print(f"\n{name}, {seconds:.1f} s\n")
+    print("| method, iterations | s | of librosa's time | dB | LSD, dB | MB |\n| --- | --- | --- | --- | --- | --- |")
+    for contender in (*contenders.values(), patient):
+        taken, level_db = statistics.median(contender.seconds), statistics.median(contender.convergence_db)
+        megabytes = f"{peaks[contender.name]:.0f}" if contender.name in peaks else ""
+        print(
+            f"| {contender.name} | {taken:.2f} | {taken / librosa_s:.2f} | {level_db:.1f} "
+            f"| {contender.distance_db:.1f} | {megabytes} |",
+            flush=True,
+        )
+    iteration_s, fft_s = (many - few) / 29, fft_seconds(seconds)
+    print(f"\nan iteration: {iteration_s * 1e3:.1f} ms; its two FFT passes alone: {fft_s * 1e3:.1f} ms")
+
+
+def fft_seconds(seconds: float) -> float:
+    """What an iteration cannot do without: one inverse and one forward transform of all frames."""
+    frames = torch.randn(SETTINGS.n_frames(round(seconds * SETTINGS.sample_rate)), SETTINGS.n_fft)
+    spectra = torch.fft.rfft(frames)
+    taken = []
+    for _ in range(9):
+        start = time.perf_counter()
+        torch.fft.irfft(spectra)
+        torch.fft.rfft(frames)
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
+
+
+def throughput(device: torch.device, rounds: int) -> None:
+    """Print how many seconds of sound a device makes a second."""
+    print(f"\n| method | 64 x 3 s on {device} | 60 s on {device} |\n| --- | --- | --- |")
+    methods = (GriffinLim(SETTINGS, N_ITER), PGHI(SETTINGS), PGHIGriffinLim(SETTINGS))
+    batches = [torch.from_numpy(magnitude_of(synthesise(seconds))).to(device) for seconds in (3.0, 60.0)]
+    batches[0] = batches[0].expand(64, -1, -1).contiguous()
+    for method in methods:
+        rates = []
+        for magnitude in batches:
+            float(method(magnitude).sum())
+            taken = []
+            for _ in range(rounds):
+                start = time.perf_counter()
+                waveform: Tensor = method(magnitude)
+                float(waveform.sum())  # waits for the device
+                taken.append(time.perf_counter() - start)
+            rates.append(waveform.numel() / SETTINGS.sample_rate / statistics.median(taken))
+        print(f"| {type(method).__name__} | {rates[0]:.0f} | {rates[1]:.0f} |", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -92,20 +234,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "recordings", nargs="*", type=Path, metavar="RECORDING", help="sound files; one is made if none"
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="how much of each, from its start")
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each; medians are printed")
-    parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each; medians are printed")
+    parser.add_argument("--threads", type=int, default=2, help="of torch")
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"), help="e.g. cuda; also throughput")
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
-    print(
-        f"torch {torch.__version__}, librosa {librosa.__version__}, numpy {np.__version__}, {given.threads} threads\n"
-    )
-    print("| recording | seconds | gan, s | librosa, s | times faster | gan, dB | librosa, dB |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print(f"torch {torch.__version__}, librosa {librosa.__version__}, numpy {np.__version__}, {given.threads} threads")
     for path in given.recordings:
         waveform, _ = librosa.load(path, sr=SETTINGS.sample_rate, duration=given.seconds)
-        print(compare(path.name, waveform, given.rounds), flush=True)
+        compare(path.name, waveform, given.rounds, given.threads)
     if not given.recordings:
-        print(compare("synthesised", synthesise(given.seconds), given.rounds), flush=True)
+        compare("synthesised", synthesise(given.seconds), given.rounds, given.threads)
+    throughput(given.device, given.rounds)
 
 
 if __name__ == "__main__":
