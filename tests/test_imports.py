@@ -16,7 +16,8 @@ ALLOWED = {
     "data": BASE | {"data", "sound"},
     "listen": BASE | {"listen", "data", "sound", "model"},
     "run": BASE | {"sound", "model"},
-    "commands": BASE | {"commands", "listen", "data", "sound", "model", "run"},
+    "training": BASE | {"run"},
+    "commands": BASE | {"commands", "listen", "data", "sound", "model", "run", "training"},
     "__main__": {"commands"},
     "__init__": set(),
 }
