@@ -19,7 +19,6 @@ from gan.sound.spectrogram import padded_window, squared_window_sum
 # A megabyte of float32 on a CPU, about a core's cache; on an accelerator what still fits beside others.
 _PIECE_SAMPLES = 1 << 18
 _PIECE_SAMPLES_ON_DEVICE = 1 << 25
-_ONE = np.float32(1.0)
 _TINY = np.float32(1e-30)
 
 
@@ -74,15 +73,17 @@ class Consistency:
         Returns:
             Waveforms of the same shape.
         """
-        previous = torch.zeros(*self.target.shape, dtype=torch.complex64, device=self.target.device)
-        for number, momentum in enumerate(momenta):
-            frames_of = waveform.unfold(-1, self.settings.n_fft, self.settings.hop_length)
-            total = self._silence()
+        previous = waveform
+        for momentum in momenta:
+            # Linear transforms let t_n + alpha_n (t_n - t_{n-1}) be formed of waveforms, a tenth of the numbers.
+            moved = torch.lerp(previous, waveform, 1.0 + momentum)
+            frames_of = moved.unfold(-1, self.settings.n_fft, self.settings.hop_length)
+            previous, waveform = waveform, self._silence()
             for rows, frames in self._pieces():
                 stft = torch.fft.rfft(frames_of[rows, frames] * self._window)
-                _restore_(stft, previous[rows, frames], self.target[rows, frames], momentum if number else 0.0)
-                self._add(stft, total, rows, frames)
-            waveform = total.mul_(self._gain)
+                _restore_(stft, self.target[rows, frames])
+                self._add(stft, waveform, rows, frames)
+            waveform.mul_(self._gain)
         return waveform
 
     def stft(self, waveform: Tensor) -> Tensor:
@@ -115,37 +116,26 @@ class Consistency:
             total[:, frames.start + part : frames.stop + part] += pieces[:, :, part]
 
 
-def _restore_(stft: Tensor, previous: Tensor, target: Tensor, momentum: float) -> None:
-    """Stft becomes target times the direction of t + momentum (t - previous), previous becomes t, which stft was."""
-    if stft.device.type == "cpu":
-        _restore_rows(
-            torch.view_as_real(stft).reshape(-1, 2 * target.shape[-1]).numpy(),
-            torch.view_as_real(previous).view(-1, 2 * target.shape[-1]).numpy(),
-            target.view(-1, target.shape[-1]).numpy(),
-            np.float32(momentum),
-        )
+def _restore_(stft: Tensor, magnitude: Tensor) -> None:
+    """Give an STFT a magnitude; its phase stays."""
+    if stft.device.type != "cpu":
+        stft.sgn_().mul_(magnitude)
         return
-    moved = torch.lerp(previous, stft, 1.0 + momentum)
-    previous.copy_(stft)
-    torch.mul(moved.sgn_(), target, out=stft)
+    n_freqs = magnitude.shape[-1]
+    numbers = torch.view_as_real(stft).reshape(-1, 2 * n_freqs).numpy()
+    _restore_rows(numbers, magnitude.view(-1, n_freqs).numpy())
 
 
 @numba.njit(fastmath=True, nogil=True, cache=True)
-def _restore_rows(
-    stft: NDArray[np.float32], previous: NDArray[np.float32], target: NDArray[np.float32], momentum: np.float32
-) -> None:
-    # Three plain loops a row, each of which the compiler turns into vector instructions; one loop over complex numbers
-    # it does not. Constants are float32, or all would be computed in double.
-    n_freqs = target.shape[1]
+def _restore_rows(stft: NDArray[np.float32], magnitude: NDArray[np.float32]) -> None:
+    # Two plain loops a row, both of which the compiler turns into vector instructions; one loop over complex numbers it
+    # does not. The constant is float32, or all would be computed in double.
+    n_freqs = magnitude.shape[1]
     gain = np.empty(n_freqs, np.float32)
-    for frame in range(target.shape[0]):
-        t, before = stft[frame], previous[frame]
-        for i in range(2 * n_freqs):
-            value = t[i]
-            t[i] = value * (_ONE + momentum) - momentum * before[i]
-            before[i] = value
+    for frame in range(magnitude.shape[0]):
+        row = stft[frame]
         for k in range(n_freqs):
-            gain[k] = target[frame, k] / np.sqrt(t[2 * k] * t[2 * k] + t[2 * k + 1] * t[2 * k + 1] + _TINY)
+            gain[k] = magnitude[frame, k] / np.sqrt(row[2 * k] * row[2 * k] + row[2 * k + 1] * row[2 * k + 1] + _TINY)
         for k in range(n_freqs):
-            t[2 * k] *= gain[k]
-            t[2 * k + 1] *= gain[k]
+            row[2 * k] *= gain[k]
+            row[2 * k + 1] *= gain[k]
