@@ -17,7 +17,8 @@ ALLOWED = {
     "listen": BASE | {"listen", "data", "sound", "model"},
     "run": BASE | {"sound", "model"},
     "training": BASE | {"run"},
-    "commands": BASE | {"commands", "listen", "data", "sound", "model", "run", "training"},
+    "phase_training": BASE | {"phase_training", "sound"},
+    "commands": BASE | {"commands", "listen", "data", "sound", "model", "run", "training", "phase_training"},
     "__main__": {"commands"},
     "__init__": set(),
 }

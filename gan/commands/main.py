@@ -11,6 +11,7 @@ VERBS = {
     "encode": "recordings to spectrogram images",
     "decode": "pictures of spectrograms to recordings",
     "ingest": "figures of spectrograms to what a GAN trains on",
+    "train-phase": "recordings to a network that knows more of the phase",
 }
 
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, text in VERBS.items():
         verbs.add_parser(name, help=text, add_help=False)
     given, rest = parser.parse_known_args(arguments)
-    module = import_module(f"gan.commands.{given.verb}")
+    module = import_module(f"gan.commands.{given.verb.replace('-', '_')}")
     try:
         exit_code: int = module.main(rest)
     except InputError as error:

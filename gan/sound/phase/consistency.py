@@ -19,6 +19,7 @@ from gan.sound.spectrogram import padded_window, squared_window_sum
 # A megabyte of float32 on a CPU, about a core's cache; on an accelerator what still fits beside others.
 _PIECE_SAMPLES = 1 << 18
 _PIECE_SAMPLES_ON_DEVICE = 1 << 25
+_ONE = np.float32(1.0)
 _TINY = np.float32(1e-30)
 
 
@@ -49,48 +50,44 @@ class Consistency:
         self._gain[max(0, start + n_samples) :] = 0.0
         self.start = start
 
-    def waveform_from_phase(self, phase: Tensor) -> Tensor:
-        """Waveforms of the target with a phase.
+    def waveform_from_stft(self, stft: Tensor) -> Tensor:
+        """Waveforms whose STFTs are nearest (Griffin and Lim 1984, eq. 6).
 
         Args:
-            phase: Radians, shape (batch, n_frames, n_freqs).
+            stft: Complex, shape (batch, n_frames, n_freqs).
 
         Returns:
             Shape (batch, length).
         """
         waveform = self._silence()
         for rows, frames in self._pieces():
-            self._add(torch.polar(self.target[rows, frames], phase[rows, frames]), waveform, rows, frames)
+            self._add(stft[rows, frames], waveform, rows, frames)
         return waveform.mul_(self._gain)
 
-    def iterate(self, waveform: Tensor, momenta: list[float]) -> Tensor:
-        """Fast Griffin-Lim (Perraudin, Balazs, Soendergaard 2013, algorithm 2), one iteration a momentum.
+    def iterate(self, waveform: Tensor, n_iter: int, momentum: float, relaxation: float) -> Tensor:
+        """Fast Griffin-Lim (Perraudin, Balazs, Soendergaard 2013, algorithm 2), and a little beyond.
 
         Args:
-            waveform: As of `waveform_from_phase`.
-            momenta: alpha_n of c_n = t_n + alpha_n (t_n - t_{n-1}); the first one has nothing to act on.
+            waveform: As of `waveform_from_stft`.
+            n_iter: Number of iterations.
+            momentum: alpha of c_n = t_n + alpha (t_n - t_{n-1}).
+            relaxation: How far to go from c_n to what has the target's magnitude: 1 there, more beyond it.
 
         Returns:
             Waveforms of the same shape.
         """
         previous = waveform
-        for momentum in momenta:
-            # Linear transforms let t_n + alpha_n (t_n - t_{n-1}) be formed of waveforms, a tenth of the numbers.
+        for _ in range(n_iter):
+            # Linear transforms let t_n + alpha (t_n - t_{n-1}) be formed of waveforms, a tenth of the numbers.
             moved = torch.lerp(previous, waveform, 1.0 + momentum)
             frames_of = moved.unfold(-1, self.settings.n_fft, self.settings.hop_length)
             previous, waveform = waveform, self._silence()
             for rows, frames in self._pieces():
                 stft = torch.fft.rfft(frames_of[rows, frames] * self._window)
-                _restore_(stft, self.target[rows, frames])
+                _restore_(stft, self.target[rows, frames], relaxation)
                 self._add(stft, waveform, rows, frames)
             waveform.mul_(self._gain)
         return waveform
-
-    def stft(self, waveform: Tensor) -> Tensor:
-        """STFTs of waveforms, shape (batch, n_frames, n_freqs)."""
-        frames = waveform.unfold(-1, self.settings.n_fft, self.settings.hop_length)[:, : self.target.shape[1]]
-        spectra: Tensor = torch.fft.rfft(frames * self._window)
-        return spectra
 
     def _silence(self) -> Tensor:
         return self.target.new_zeros(len(self.target), len(self._gain))
@@ -116,26 +113,28 @@ class Consistency:
             total[:, frames.start + part : frames.stop + part] += pieces[:, :, part]
 
 
-def _restore_(stft: Tensor, magnitude: Tensor) -> None:
-    """Give an STFT a magnitude; its phase stays."""
+def _restore_(stft: Tensor, magnitude: Tensor, relaxation: float) -> None:
+    """Bring an STFT's magnitude to another one, or as far beyond it as relaxation is above 1; its phase stays."""
     if stft.device.type != "cpu":
-        stft.sgn_().mul_(magnitude)
+        stft.lerp_(stft.sgn().mul_(magnitude), relaxation)
         return
     n_freqs = magnitude.shape[-1]
     numbers = torch.view_as_real(stft).reshape(-1, 2 * n_freqs).numpy()
-    _restore_rows(numbers, magnitude.view(-1, n_freqs).numpy())
+    _restore_rows(numbers, magnitude.view(-1, n_freqs).numpy(), np.float32(relaxation))
 
 
 @numba.njit(fastmath=True, nogil=True, cache=True)
-def _restore_rows(stft: NDArray[np.float32], magnitude: NDArray[np.float32]) -> None:
+def _restore_rows(stft: NDArray[np.float32], magnitude: NDArray[np.float32], relaxation: np.float32) -> None:
     # Two plain loops a row, both of which the compiler turns into vector instructions; one loop over complex numbers it
-    # does not. The constant is float32, or all would be computed in double.
+    # does not. Constants are float32, or all would be computed in double.
     n_freqs = magnitude.shape[1]
+    kept = _ONE - relaxation
     gain = np.empty(n_freqs, np.float32)
     for frame in range(magnitude.shape[0]):
         row = stft[frame]
         for k in range(n_freqs):
-            gain[k] = magnitude[frame, k] / np.sqrt(row[2 * k] * row[2 * k] + row[2 * k + 1] * row[2 * k + 1] + _TINY)
+            power = row[2 * k] * row[2 * k] + row[2 * k + 1] * row[2 * k + 1]
+            gain[k] = kept + relaxation * (magnitude[frame, k] / np.sqrt(power + _TINY))
         for k in range(n_freqs):
             row[2 * k] *= gain[k]
             row[2 * k + 1] *= gain[k]

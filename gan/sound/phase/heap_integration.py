@@ -26,33 +26,32 @@ Indices = NDArray[np.int32]
 def integrate(
     level: Floats,
     phase: Floats,
+    chosen: NDArray[np.bool_],
     time_factor: np.float32,
     frequency_factor: np.float32,
     hop_length: int,
     n_fft: int,
-    floor: np.float32,
 ) -> None:
-    """Find the phase of all cells above a floor.
+    """Find the phase of chosen cells.
 
     Args:
         level: Natural logarithm of the magnitude, shape (n_frames, n_freqs), contiguous.
-        phase: Shape of the level, contiguous. It stays where the level is below the floor, or exactly flat, which
-            means clipped; the rest is overwritten with the phase at the middle of each frame, in radians.
+        phase: Shape of the level, contiguous. That of the chosen cells is overwritten, with the phase at the middle of
+            each frame, in radians.
+        chosen: Which cells to integrate over, shape of the level, contiguous.
         time_factor: What the level's derivative by the bin is multiplied with: advance of the phase from one frame to
             the next, beside that of the bin's own frequency.
         frequency_factor: What the level's derivative by the frame is multiplied with: advance from one bin to the next.
         hop_length: Samples from one frame to the next.
         n_fft: Length of one Fourier transform in samples.
-        floor: Level of the lowest cells to integrate over.
     """
     n_frames, n_freqs = level.shape
     n_cells = level.size
     by_time, by_frequency = _derivatives(level, time_factor, frequency_factor)
     by_time, by_frequency = by_time.ravel(), by_frequency.ravel()
     steps = np.empty(n_cells, np.int16)
-    link = np.full(n_cells, _UNKNOWN, np.int32)
-    _leave_flat(level, link)
-    seeds, head = _sort_by_level(level.ravel(), floor, steps, link)
+    link = np.empty(n_cells, np.int32)
+    seeds, head = _sort_by_level(level.ravel(), chosen.ravel(), steps, link)
     # Phases are kept without the advance of the bins' own frequencies, and so stay small enough for float32.
     phases = phase.ravel()
     for seed in seeds:
@@ -87,8 +86,9 @@ def integrate(
                 top = _push(j, steps, link, head, top)
     for frame in range(n_frames):
         for k in range(n_freqs):
-            turns = ((frame * hop_length) % n_fft * k) % n_fft
-            phase[frame, k] += np.float32(_TWO_PI * turns / n_fft)
+            if chosen[frame, k]:
+                turns = ((frame * hop_length) % n_fft * k) % n_fft
+                phase[frame, k] += np.float32(_TWO_PI * turns / n_fft)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -109,40 +109,30 @@ def _derivatives(level: Floats, time_factor: np.float32, frequency_factor: np.fl
 
 
 @numba.njit(nogil=True, cache=True)
-def _leave_flat(level: Floats, link: Indices) -> None:
-    """Leave cells that are as loud as all cells around them: a derivative of 0 would make the floor a row of clicks."""
-    n_frames, n_freqs = level.shape
-    for frame in range(n_frames):
-        before, behind = max(frame - 1, 0), min(frame + 1, n_frames - 1)
-        for k in range(n_freqs):
-            here = level[frame, k]
-            if here == level[before, k] == level[behind, k] and (
-                here == level[frame, max(k - 1, 0)] == level[frame, min(k + 1, n_freqs - 1)]
-            ):
-                link[frame * n_freqs + k] = _LEFT
-
-
-@numba.njit(nogil=True, cache=True)
 def _sort_by_level(
-    level: Floats, floor: np.float32, steps: NDArray[np.int16], link: Indices
+    level: Floats, chosen: NDArray[np.bool_], steps: NDArray[np.int16], link: Indices
 ) -> tuple[Indices, Indices]:
-    """Fill in each cell's step and state; returns the cells to integrate over by falling step, and an empty queue."""
-    n_steps = int((level.max() - floor) * _STEPS_PER_UNIT) + 1
+    """Fill in each cell's step and state; returns the chosen cells by falling step, and an empty queue."""
+    lowest = highest = level.max()
+    for i in range(level.size):
+        if chosen[i]:
+            lowest = min(lowest, level[i])
+    n_steps = int((highest - lowest) * _STEPS_PER_UNIT) + 1
     n_of_step = np.zeros(n_steps, np.int64)
     for i in range(level.size):
-        if level[i] <= floor:
-            link[i] = _LEFT
-        elif link[i] == _UNKNOWN:
-            steps[i] = int((level[i] - floor) * _STEPS_PER_UNIT)
+        link[i] = _LEFT
+        if chosen[i]:
+            link[i] = _UNKNOWN
+            steps[i] = int((level[i] - lowest) * _STEPS_PER_UNIT)
             n_of_step[steps[i]] += 1
     place = np.empty(n_steps, np.int64)
-    n_above = 0
+    n_chosen = 0
     for step in range(n_steps - 1, -1, -1):
-        place[step] = n_above
-        n_above += n_of_step[step]
-    cells = np.empty(n_above, np.int32)
+        place[step] = n_chosen
+        n_chosen += n_of_step[step]
+    cells = np.empty(n_chosen, np.int32)
     for i in range(level.size):
-        if link[i] == _UNKNOWN:
+        if chosen[i]:
             cells[place[steps[i]]] = i
             place[steps[i]] += 1
     return cells, np.full(n_steps, _NONE, np.int32)

@@ -1,7 +1,9 @@
 """What every phase reconstruction has in common: checked magnitudes in, a start, blocks, the asked length out."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -54,7 +56,7 @@ class PhaseReconstructor(ABC):
             started = self.start(target)
         elif phase.shape == magnitude.shape:
             items = phase.reshape(-1, *magnitude.shape[-2:])
-            started = items.to(target.device, torch.float32).transpose(-1, -2)
+            started = torch.polar(target, items.to(target.device, torch.float32).transpose(-1, -2))
         else:
             raise InputError(f"the phase's shape is {tuple(phase.shape)}; the magnitude's {tuple(magnitude.shape)}")
         waveform = target.new_zeros(len(target), length)
@@ -64,14 +66,14 @@ class PhaseReconstructor(ABC):
 
     @abstractmethod
     def start(self, target: Tensor) -> Tensor:
-        """The phase that a method starts from.
+        """The STFT that a method starts from.
 
         Args:
             target: Linear amplitude, shape (batch, n_frames, n_freqs), float32, contiguous; the loudest cell of each
                 item is 1, or all are 0.
 
         Returns:
-            Radians, same shape.
+            The target with a phase: complex, same shape and device.
         """
 
     @property
@@ -84,19 +86,19 @@ class PhaseReconstructor(ABC):
 
         Args:
             consistency: The magnitudes, `consistency.target`, and what leads from waveforms to STFTs and back.
-            waveform: What the start sounds like, as of `consistency.waveform_from_phase`.
+            waveform: What the start sounds like, as of `consistency.waveform_from_stft`.
 
         Returns:
             Waveforms of the same shape.
         """
         return waveform
 
-    def _refine_block(self, target: Tensor, phase: Tensor, waveform: Tensor, first: int, last: int) -> None:
+    def _refine_block(self, target: Tensor, started: Tensor, waveform: Tensor, first: int, last: int) -> None:
         """Write the waveform of frames first to last, the last one left out."""
         hop_length, n_frames, n_samples = self.settings.hop_length, target.shape[1], waveform.shape[-1]
         before, behind = max(0, first - self.context_frames), min(n_frames, last + self.context_frames)
         consistency = Consistency(self.settings, target[:, before:behind].contiguous(), n_samples, before)
-        refined = self.refine(consistency, consistency.waveform_from_phase(phase[:, before:behind]))
+        refined = self.refine(consistency, consistency.waveform_from_stft(started[:, before:behind]))
         begin, end = first * hop_length, n_samples if last == n_frames else min(n_samples, last * hop_length)
         part = refined[:, max(0, consistency.start + begin) :][:, : max(0, end - begin)]
         waveform[:, begin : begin + part.shape[-1]] = part
@@ -130,6 +132,29 @@ class PhaseReconstructor(ABC):
         peak = items.amax((-1, -2))[:, None]
         scale = torch.where(peak > 0, peak, 1.0)[..., None]
         return (items.transpose(-1, -2) / scale).contiguous(), peak
+
+
+def random_phase(target: Tensor, seed: int) -> Tensor:
+    """Uniform in [0, 2 pi), shape of the target, on the CPU; the same seed gives the same numbers."""
+    return torch.rand(target.shape, generator=torch.Generator().manual_seed(seed)).mul_(2.0 * math.pi)
+
+
+def each_item(found: Callable[..., Tensor], target: Tensor, *others: Tensor) -> Tensor:
+    """Do something with each item of a batch on the CPU, on torch's number of threads.
+
+    Args:
+        found: Called with an item of each tensor; gives the item's result.
+        target: Shape (batch, ...), any device.
+        others: More tensors of as many items.
+
+    Returns:
+        The results, stacked, on the target's device.
+    """
+    tensors = [tensor.cpu() for tensor in (target, *others)]
+    if len(target) == 1:
+        return found(*(tensor[0] for tensor in tensors))[None].to(target.device)
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return torch.stack(list(pool.map(found, *tensors))).to(target.device)
 
 
 # What a method is before the grid is known, as in a configuration.

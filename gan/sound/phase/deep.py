@@ -1,0 +1,88 @@
+"""Griffin-Lim from a learnt start: the best phase there is here."""
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gan.errors import InputError
+from gan.sound.phase.cells import audible_cells, check_tolerance
+from gan.sound.phase.griffin_lim import GriffinLim
+from gan.sound.phase.growth import grow, neighbours
+from gan.sound.phase.pghi import PGHI
+from gan.sound.phase.reconstructor import each_item, random_phase
+from gan.sound.phase.steps import PhaseSteps, trained_for
+from gan.sound.settings import SpectrogramSettings
+
+SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "phase_steps.safetensors"
+
+
+class DeepGriffinLim(GriffinLim):
+    """Fast Griffin-Lim that starts from a phase which a small network knows the steps of.
+
+    The network sees the magnitude around each cell and predicts how the phase goes on to the next frame and the next
+    frequency, and how certain that is (`gan.sound.phase.steps`); phases are grown from that, the most certain cells
+    first (`gan.sound.phase.growth`). Unlike the blocks of Deep Griffin-Lim Iteration (Masuyama, Yatabe, Koizumi,
+    Oikawa, Harada 2019, arXiv 1903.03971), which correct each iteration at the cost of tens of plain ones, it runs
+    once.
+
+    Args:
+        settings: The grid that the magnitudes were made on.
+        n_iter: Number of iterations.
+        momentum: As of `GriffinLim`.
+        seed: Seed of the phase of cells that are too quiet.
+        relaxation: As of `GriffinLim`.
+        tolerance_db: Cells this far below the loudest one around them start with random phase, dB > 0. 50 is faster.
+        weights: A file of `gan train-phase`; what is shipped if not given. The shipped ones are for Hann windows that
+            overlap by three quarters; other grids then start from PGHI's phase instead.
+
+    Raises:
+        InputError: If an option is out of range, or if weights are given and cannot be read or
+            the grid is not what they are for.
+    """
+
+    def __init__(
+        self,
+        settings: SpectrogramSettings,
+        n_iter: int = 8,
+        momentum: float = 0.99,
+        seed: int = 0,
+        relaxation: float = 1.2,
+        tolerance_db: float = 55.0,
+        weights: Path | None = None,
+    ) -> None:
+        check_tolerance(tolerance_db)
+        super().__init__(settings, n_iter, momentum, seed, relaxation)
+        if weights is not None and not trained_for(settings):
+            raise InputError(
+                f"{weights}: is for Hann windows of n_fft samples, a quarter of that apart, not for {settings.window} "
+                f"windows of {settings.win_length} in {settings.n_fft}, {settings.hop_length} apart; use PGHIGriffinLim"
+            )
+        self.tolerance_db = tolerance_db
+        path = SHIPPED_WEIGHTS if weights is None else weights
+        self.network = PhaseSteps.load(path) if trained_for(settings) else None
+
+    def start(self, target: Tensor) -> Tensor:
+        """Grow phases; each item on a thread of its own, on the CPU wherever the target is."""
+        network = self.network
+        if network is None:
+            return PGHI(self.settings, seed=self.seed).start(target)
+        turns = torch.arange(self.settings.n_freqs) * (2.0 * math.pi * self.settings.hop_length / self.settings.n_fft)
+        own_turns = torch.polar(torch.ones_like(turns), turns)
+
+        def grown(magnitude: Tensor, phase: Tensor) -> Tensor:
+            places, beside = neighbours(audible_cells(magnitude, self.tolerance_db))
+            stft = torch.polar(magnitude, phase)
+            if len(places):
+                cells = torch.from_numpy(places)
+                bins = cells % self.settings.n_freqs
+                steps = network.steps(magnitude, places)
+                steps[:, 0] *= own_turns[bins]
+                loudness = magnitude.flatten()[cells]
+                turns_found = torch.from_numpy(grow(loudness.numpy(), steps.numpy(), beside))
+                # From the middle of the window to the beginning of the frame, half a transform, is pi a bin.
+                stft.view(-1)[cells] = turns_found * torch.where(bins % 2 == 0, loudness, -loudness)
+            return stft
+
+        return each_item(grown, target, random_phase(target, self.seed))
