@@ -82,12 +82,12 @@ def test_weights_are_read_as_written(tmp_path: Path) -> None:
 def test_bad_weights_are_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.safetensors"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="bad.safetensors: cannot be read as weights"):
+    with pytest.raises(InputError, match=r"bad\.safetensors: cannot be read as weights"):
         DeepGriffinLim(GRID, weights=path)
-    with pytest.raises(InputError, match="missing.safetensors: cannot be read as weights"):
+    with pytest.raises(InputError, match=r"missing\.safetensors: cannot be read as weights"):
         DeepGriffinLim(GRID, weights=tmp_path / "missing.safetensors")
     save_file({"a": torch.zeros(1)}, path)
-    with pytest.raises(InputError, match="bad.safetensors: holds no weights of `gan train-phase`"):
+    with pytest.raises(InputError, match=r"bad\.safetensors: holds no weights of `gan train-phase`"):
         DeepGriffinLim(GRID, weights=path)
 
 

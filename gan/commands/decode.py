@@ -21,7 +21,7 @@ from gan.sound.figure.reader import SUFFIXES
 from gan.sound.figure.report import REPORT_SUFFIX, write_report
 from gan.sound.losses import losses
 from gan.sound.phase.convergence import spectral_convergence_db
-from gan.sound.phase.pghi import PGHIGriffinLim
+from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
 from gan.sound.picture import Picture, read_picture
 from gan.sound.settings import SpectrogramSettings
@@ -42,7 +42,7 @@ def decode(
     options: FigureOptions,
     output: Path | None = None,
     subtype: Subtype = "PCM_16",
-    phase: PhaseMethod = PGHIGriffinLim,
+    phase: PhaseMethod = DeepGriffinLim,
     reference: Path | None = None,
     report: bool = False,
 ) -> int:
@@ -53,8 +53,9 @@ def decode(
     printed with a confidence, and what a picture does not show can be said with the options. Their level is lost, so
     they peak at -1 dBFS.
 
-    A picture holds no phase: it is estimated, by default with PGHI and a few iterations of fast Griffin-Lim. How near
-    the result's spectrogram comes to the picture is printed as spectral convergence (-20 dB: good, -30 dB: very good).
+    A picture holds no phase: it is estimated, by default with a small network and a few iterations of fast Griffin-Lim.
+    How near the result's spectrogram comes to the picture is printed as spectral convergence (-20 dB: good, -30 dB:
+    very good).
 
     Args:
         pictures: Picture files, or folders of them.
@@ -62,7 +63,7 @@ def decode(
         output: A folder, or a file name for a single picture; beside the pictures if not given.
         subtype: Sample format of the WAV files. FLOAT never clips; the others are scaled down where they would.
         phase: How the phase is found. --phase.n_iter 100 takes longer and comes nearer; --phase GriffinLim starts from
-            random phase; --phase.help PGHIGriffinLim explains its options.
+            random phase; --phase.help DeepGriffinLim explains its options.
         reference: The recording that a picture was made of: what was lost on the way is printed, step by step.
         report: Write a page (NAME.report.png) beside each WAV file with the picture as it was read.
 

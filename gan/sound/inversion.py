@@ -13,7 +13,7 @@ def waveform_from_image(images: Tensor, scale: ImageScale, reconstruct: Callable
     Args:
         images: Shape (batch, 1, n_freqs, n_frames), in [-1, 1].
         scale: Which levels -1 and 1 are.
-        reconstruct: Magnitude (batch, n_freqs + 1, n_frames) to waveform (batch, n_samples), e.g. a `PGHIGriffinLim`.
+        reconstruct: Magnitude (batch, n_freqs + 1, n_frames) to waveform (batch, n_samples), e.g. a `DeepGriffinLim`.
 
     Returns:
         Shape (batch, n_samples).

@@ -30,9 +30,9 @@ class DeepGriffinLim(GriffinLim):
     Args:
         settings: The grid that the magnitudes were made on.
         n_iter: Number of iterations.
-        momentum: As of `GriffinLim`.
+        momentum: How much of the last step an iteration adds to the next; 0 is plain Griffin-Lim.
         seed: Seed of the phase of cells that are too quiet.
-        relaxation: As of `GriffinLim`.
+        relaxation: How far an iteration goes to the magnitude, in (0, 2): 1 is all the way.
         tolerance_db: Cells this far below the loudest one around them start with random phase, dB > 0. 50 is faster.
         weights: A file of `gan train-phase`; what is shipped if not given. The shipped ones are for Hann windows that
             overlap by three quarters; other grids then start from PGHI's phase instead.

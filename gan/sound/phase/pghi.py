@@ -69,9 +69,9 @@ class PGHIGriffinLim(GriffinLim):
     Args:
         settings: The grid that the magnitudes were made on.
         n_iter: Number of iterations.
-        momentum: As of `GriffinLim`.
+        momentum: How much of the last step an iteration adds to the next; 0 is plain Griffin-Lim.
         seed: Seed of the phase of cells that are too quiet for PGHI.
-        relaxation: As of `GriffinLim`.
+        relaxation: How far an iteration goes to the magnitude, in (0, 2): 1 is all the way.
 
     Raises:
         InputError: If n_iter, momentum or relaxation is out of range.
