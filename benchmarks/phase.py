@@ -1,17 +1,18 @@
 """Phase reconstruction side by side: gan's methods, librosa's Griffin-Lim and a plain torch loop.
 
-    python benchmarks/phase.py RECORDING... [--seconds 60] [--rounds 3] [--threads 2] [--device cpu]
+    python benchmarks/phase.py RECORDING... [--seconds 60] [--rounds 3] [--threads 2] [--device cpu] [--run RUN]
 
 2048/512 at 22,050 Hz. All take turns in one process, so that a busy machine slows all of them; medians are printed.
-librosa transforms with one thread, whatever it is given. "in librosa's time" is the default with as many iterations as
-fit into what librosa takes.
+librosa transforms with one thread, whatever it is given. "in librosa's time" is with as many iterations as fit into
+what librosa takes. `PGHI + N` and `deep + N` start from the two and go on with the same N iterations.
 
 - dB: spectral convergence by librosa.stft; the lower the nearer.
 - LSD: log-spectral distance in dB to the recording itself at a window of 512 samples, over 60 dB; another window than
   the magnitude's sees whether the phase is right.
 - MB: most memory that a process of its own took beside what it had before, the result among it (Linux).
 
-Another device than the CPU is measured by how many seconds of sound it makes a second.
+With --device, how many seconds of sound each method makes a second; with --run, how near each comes to 64 samples of a
+training's newest checkpoint, which are no sound's magnitudes and so can't be met.
 """
 
 import argparse
@@ -30,10 +31,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gan.run import Run, load_run
+from gan.sound.phase.convergence import spectral_convergence_db
+from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.griffin_lim import GriffinLim
 from gan.sound.phase.pghi import PGHI, PGHIGriffinLim
 from gan.sound.phase.reconstructor import PhaseReconstructor
 from gan.sound.settings import SpectrogramSettings
+from gan.sound.spectrogram import db_from_image, magnitude_from_db
 
 Waveform = NDArray[np.float32]
 Method = Callable[[Waveform, int, int], Waveform]
@@ -41,6 +46,7 @@ Method = Callable[[Waveform, int, int], Waveform]
 SETTINGS = SpectrogramSettings()
 N_ITER = 32
 MOMENTUM = 0.99
+COUNTS = (0, 1, 5, 10, 30)
 WARM_UP_FRAMES = 100
 
 
@@ -142,13 +148,15 @@ def methods() -> dict[str, Method]:
         f"plain torch loop, {N_ITER}": plain_torch,
         f"GriffinLim, {N_ITER}": ours(lambda seed: GriffinLim(SETTINGS, N_ITER, MOMENTUM, seed)),
         "PGHI": ours(lambda seed: PGHI(SETTINGS, seed=seed)),
-        **{f"PGHI + {n_iter}": started(n_iter) for n_iter in (1, 5, 10, 30)},
-        "default": ours(lambda seed: PGHIGriffinLim(SETTINGS, seed=seed)),
+        **{f"PGHI + {n_iter}": started(PGHIGriffinLim, n_iter) for n_iter in COUNTS[1:]},
+        "PGHIGriffinLim, as it comes": ours(lambda seed: PGHIGriffinLim(SETTINGS, seed=seed)),
+        **{f"deep + {n_iter}": started(DeepGriffinLim, n_iter) for n_iter in COUNTS},
+        "DeepGriffinLim, as it comes": ours(lambda seed: DeepGriffinLim(SETTINGS, seed=seed)),
     }
 
 
-def started(n_iter: int) -> Method:
-    return ours(lambda seed: PGHIGriffinLim(SETTINGS, n_iter, seed=seed))
+def started(method: type[GriffinLim], n_iter: int) -> Method:
+    return ours(lambda seed: method(SETTINGS, n_iter, seed=seed))
 
 
 def measure(contenders: list[Contender], waveform: Waveform, rounds: int) -> None:
@@ -171,10 +179,13 @@ def compare(name: str, waveform: Waveform, rounds: int, threads: int) -> None:
     contenders = {name: Contender(name, method) for name, method in methods().items()}
     measure(list(contenders.values()), waveform, rounds)
     librosa_s = statistics.median(contenders[f"librosa.griffinlim, {N_ITER}"].seconds)
-    few, many = (statistics.median(contenders[f"PGHI + {n_iter}"].seconds) for n_iter in (1, 30))
-    n_iter = max(1, int((librosa_s - few) / ((many - few) / 29)))
-    patient = Contender(f"PGHI + {n_iter}, in librosa's time", started(n_iter))
-    measure([patient], waveform, 1)
+    patient = []
+    for start, method in (("PGHI", PGHIGriffinLim), ("deep", DeepGriffinLim)):
+        few, many = (statistics.median(contenders[f"{start} + {n_iter}"].seconds) for n_iter in (COUNTS[1], COUNTS[-1]))
+        iteration_s = (many - few) / (COUNTS[-1] - COUNTS[1])
+        n_iter = max(1, int((librosa_s - few) / iteration_s))
+        patient.append(Contender(f"{start} + {n_iter}, in librosa's time", started(method, n_iter)))
+    measure(patient, waveform, 1)
     magnitude = magnitude_of(waveform)
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
         peaks = {
@@ -183,7 +194,7 @@ def compare(name: str, waveform: Waveform, rounds: int, threads: int) -> None:
     seconds = len(waveform) / SETTINGS.sample_rate
     print(f"\n{name}, {seconds:.1f} s\n")
     print("| method, iterations | s | of librosa's time | dB | LSD, dB | MB |\n| --- | --- | --- | --- | --- | --- |")
-    for contender in (*contenders.values(), patient):
+    for contender in (*contenders.values(), *patient):
         taken, level_db = statistics.median(contender.seconds), statistics.median(contender.convergence_db)
         megabytes = f"{peaks[contender.name]:.0f}" if contender.name in peaks else ""
         print(
@@ -191,8 +202,11 @@ def compare(name: str, waveform: Waveform, rounds: int, threads: int) -> None:
             f"| {contender.distance_db:.1f} | {megabytes} |",
             flush=True,
         )
-    iteration_s, fft_s = (many - few) / 29, fft_seconds(seconds)
-    print(f"\nan iteration: {iteration_s * 1e3:.1f} ms; its two FFT passes alone: {fft_s * 1e3:.1f} ms")
+    fft_s = fft_seconds(seconds)
+    print(
+        f"\nan iteration: {iteration_s * 1e3:.1f} ms, {iteration_s / fft_s:.2f} of its two FFT passes, "
+        f"which take {fft_s * 1e3:.1f} ms"
+    )
 
 
 def fft_seconds(seconds: float) -> float:
@@ -211,7 +225,7 @@ def fft_seconds(seconds: float) -> float:
 def throughput(device: torch.device, rounds: int) -> None:
     """Print how many seconds of sound a device makes a second."""
     print(f"\n| method | 64 x 3 s on {device} | 60 s on {device} |\n| --- | --- | --- |")
-    methods = (GriffinLim(SETTINGS, N_ITER), PGHI(SETTINGS), PGHIGriffinLim(SETTINGS))
+    methods = (GriffinLim(SETTINGS, N_ITER), PGHI(SETTINGS), PGHIGriffinLim(SETTINGS), DeepGriffinLim(SETTINGS))
     batches = [torch.from_numpy(magnitude_of(synthesise(seconds))).to(device) for seconds in (3.0, 60.0)]
     batches[0] = batches[0].expand(64, -1, -1).contiguous()
     for method in methods:
@@ -228,6 +242,28 @@ def throughput(device: torch.device, rounds: int) -> None:
         print(f"| {type(method).__name__} | {rates[0]:.0f} | {rates[1]:.0f} |", flush=True)
 
 
+def generated(folder: Path, rounds: int) -> None:
+    """Print how near each method comes to what a GAN makes."""
+    trained = load_run(Run(folder))
+    latents = torch.randn(64, trained.gan.latent_dim, generator=torch.Generator().manual_seed(0))
+    images = trained.gan.sample(latents)
+    magnitude = magnitude_from_db(db_from_image(images[:, 0].float(), trained.scale))
+    counts = (0, 1, 4, 8, 16, 32, 100)
+    print(f"\n{folder}: mean spectral convergence in dB (seconds for 64 samples) after so many iterations\n")
+    print(f"| start | {' | '.join(map(str, counts))} |\n|{' --- |' * (len(counts) + 1)}")
+    for name, method in (("random", GriffinLim), ("PGHI", PGHIGriffinLim), ("deep", DeepGriffinLim)):
+        cells = []
+        for n_iter in counts:
+            taken = []
+            for _ in range(rounds):
+                start = time.perf_counter()
+                waveforms = method(trained.settings, n_iter)(magnitude)
+                taken.append(time.perf_counter() - start)
+            level_db = float(spectral_convergence_db(waveforms, magnitude, trained.settings).mean())
+            cells.append(f"{level_db:.2f} ({statistics.median(taken):.2f})")
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -236,16 +272,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="how much of each, from its start")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each; medians are printed")
     parser.add_argument("--threads", type=int, default=2, help="of torch")
-    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"), help="e.g. cuda; also throughput")
+    parser.add_argument("--device", type=torch.device, help="measure throughput on it, e.g. cuda or cpu")
+    parser.add_argument("--run", type=Path, help="a training's folder: measure on what it makes")
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
     print(f"torch {torch.__version__}, librosa {librosa.__version__}, numpy {np.__version__}, {given.threads} threads")
     for path in given.recordings:
         waveform, _ = librosa.load(path, sr=SETTINGS.sample_rate, duration=given.seconds)
         compare(path.name, waveform, given.rounds, given.threads)
-    if not given.recordings:
+    if not given.recordings and given.device is None and given.run is None:
         compare("synthesised", synthesise(given.seconds), given.rounds, given.threads)
-    throughput(given.device, given.rounds)
+    if given.device is not None:
+        throughput(given.device, given.rounds)
+    if given.run is not None:
+        generated(given.run, given.rounds)
 
 
 if __name__ == "__main__":

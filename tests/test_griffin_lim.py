@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gan.errors import InputError
+from gan.sound.phase import consistency
 from gan.sound.phase.convergence import spectral_convergence_db
 from gan.sound.phase.griffin_lim import GriffinLim
 from gan.sound.settings import SpectrogramSettings
@@ -177,10 +178,37 @@ def test_the_length_is_exact(sound: Sound, settings: SpectrogramSettings, n_samp
     assert torch.isfinite(waveform).all()
 
 
+@pytest.mark.parametrize("relaxation", [1.0, 1.2])
+def test_an_accelerator_does_the_same(sound: Sound, relaxation: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs where there is no compiled loop, in pieces of an accelerator's size."""
+    magnitude = magnitude_from_waveform(torch.from_numpy(np.stack([sound(10000), sound(10000, 1)])), GRID)
+    magnitude[1, :, 20:30] = 0
+    method = GriffinLim(GRID, 5, relaxation=relaxation)
+    expected = method(magnitude, 10000)
+
+    def restore(stft: torch.Tensor, magnitude: torch.Tensor, relaxation: float) -> None:
+        consistency._restore_on_device(stft, magnitude, relaxation)
+
+    monkeypatch.setattr(consistency, "_restore_", restore)
+    monkeypatch.setattr(consistency, "_PIECE_SAMPLES", consistency._PIECE_SAMPLES_ON_DEVICE)
+    torch.testing.assert_close(method(magnitude, 10000), expected, atol=1e-5, rtol=0)
+
+
+def test_relaxation_is_nearer_in_the_end(sound: Sound) -> None:
+    magnitude = magnitude_from_waveform(torch.from_numpy(sound(22050)), GRID)
+    levels = [
+        float(spectral_convergence_db(GriffinLim(GRID, 60, relaxation=relaxation)(magnitude, 22050), magnitude, GRID))
+        for relaxation in (1.0, 1.2)
+    ]
+    assert levels[1] < levels[0] - 0.2
+
+
 def test_wrong_use_is_named() -> None:
     with pytest.raises(InputError, match="n_iter is -1; it must be 0 or more"):
         GriffinLim(GRID, n_iter=-1)
     with pytest.raises(InputError, match=r"momentum is -0.5; it must be 0 or more"):
         GriffinLim(GRID, momentum=-0.5)
+    with pytest.raises(InputError, match="relaxation is 2; it must lie between 0 and 2"):
+        GriffinLim(GRID, relaxation=2)
     with pytest.raises(InputError, match="the magnitude has 256 frequencies; n_fft 512 has 257"):
         GriffinLim(GRID)(torch.zeros(256, 10))

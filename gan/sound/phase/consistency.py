@@ -116,11 +116,15 @@ class Consistency:
 def _restore_(stft: Tensor, magnitude: Tensor, relaxation: float) -> None:
     """Bring an STFT's magnitude to another one, or as far beyond it as relaxation is above 1; its phase stays."""
     if stft.device.type != "cpu":
-        stft.lerp_(stft.sgn().mul_(magnitude), relaxation)
+        _restore_on_device(stft, magnitude, relaxation)
         return
     n_freqs = magnitude.shape[-1]
     numbers = torch.view_as_real(stft).reshape(-1, 2 * n_freqs).numpy()
     _restore_rows(numbers, magnitude.view(-1, n_freqs).numpy(), np.float32(relaxation))
+
+
+def _restore_on_device(stft: Tensor, magnitude: Tensor, relaxation: float) -> None:
+    stft.lerp_(stft.sgn().mul_(magnitude), relaxation)
 
 
 @numba.njit(fastmath=True, nogil=True, cache=True)
