@@ -22,6 +22,8 @@ from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import stft
 
 _EXCERPT_SECONDS = 10
+# Excerpts of a recording that can spare one.
+_LONG = 4
 # Cells this far below the loudest one, -66 dB, say nothing.
 _QUIETEST = 5e-4
 _EXCERPTS_AN_EPOCH = 64
@@ -107,10 +109,10 @@ class StepData(LightningDataModule):
                 print(f"skipped {error}", file=sys.stderr)
                 continue
             # The end of a long recording, or every so many-th short one.
-            held_back = math.ceil(n_windows * (1 - self.validation_fraction)) if n_windows > 1 else 1
+            n_held_back = max(n_windows >= _LONG, round(n_windows * self.validation_fraction))
             every = round(1 / self.validation_fraction)
             for index, excerpt in found:
-                only_heard = index >= held_back or (n_windows == 1 and number % every == every - 1)
+                only_heard = index >= n_windows - n_held_back if n_windows >= _LONG else number % every == every - 1
                 (self.validation_excerpts if only_heard else self.excerpts).append(excerpt)
         if len(self.excerpts) > 1 and not self.validation_excerpts:
             self.validation_excerpts.append(self.excerpts.pop())

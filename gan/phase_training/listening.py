@@ -19,6 +19,7 @@ from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import magnitude_from_waveform
 
 WEIGHTS = "phase_steps.safetensors"
+_MEASURED = 12
 
 
 class PhaseListening(Callback):
@@ -26,18 +27,18 @@ class PhaseListening(Callback):
 
     `real` is an excerpt that was not learnt from, `pghi_N` and `deep_N` are made of its magnitude with N iterations of
     fast Griffin-Lim after PGHI and after the network. `metric/deep_N` and `metric/pghi_N` are the mean spectral
-    convergence of all such excerpts, in dB.
+    convergence of up to a dozen such excerpts, in dB.
 
     Args:
         every_n_epochs: Epochs from one time to the next; the last epoch is always heard.
-        n_excerpts: Number of excerpts, at most.
+        n_excerpts: Number of excerpts to play, at most. With the defaults all cards are on one page of TensorBoard.
         iterations: The numbers N.
 
     Raises:
         InputError: If one of them is out of range.
     """
 
-    def __init__(self, every_n_epochs: int = 5, n_excerpts: int = 6, iterations: tuple[int, ...] = (0, 5)) -> None:
+    def __init__(self, every_n_epochs: int = 5, n_excerpts: int = 2, iterations: tuple[int, ...] = (0, 5)) -> None:
         for name, value in (("every_n_epochs", every_n_epochs), ("n_excerpts", n_excerpts)):
             if value < 1:
                 raise InputError(f"listen.{name} is {value}; it must be 1 or more")
@@ -51,7 +52,7 @@ class PhaseListening(Callback):
         """Log the excerpts themselves and what PGHI makes of them, unless a resumed run has them already."""
         if not trainer.is_global_zero or trainer.global_step:
             return
-        for number, excerpt in enumerate(self._excerpts(trainer)):
+        for number, excerpt in enumerate(_data(trainer).validation_excerpts[: self.n_excerpts]):
             self._play(trainer, f"real_{number}", excerpt)
         for n_iter in self.iterations:
             self._hear(trainer, f"pghi_{n_iter}", partial(PGHIGriffinLim, n_iter=n_iter))
@@ -68,19 +69,17 @@ class PhaseListening(Callback):
         for n_iter in self.iterations:
             self._hear(trainer, f"deep_{n_iter}", partial(DeepGriffinLim, n_iter=n_iter, weights=path))
 
-    def _excerpts(self, trainer: Trainer) -> list[Tensor]:
-        return _data(trainer).validation_excerpts[: self.n_excerpts]
-
     def _hear(self, trainer: Trainer, name: str, method: PhaseMethod) -> None:
         data = _data(trainer)
         n_fft = max(data.n_ffts)
         settings = SpectrogramSettings(data.sample_rate, n_fft, n_fft // 4, n_fft)
         levels_db = []
-        for number, excerpt in enumerate(self._excerpts(trainer)):
+        for number, excerpt in enumerate(data.validation_excerpts[:_MEASURED]):
             magnitude = magnitude_from_waveform(excerpt, settings)
             waveform = method(settings)(magnitude, len(excerpt))
             levels_db.append(float(spectral_convergence_db(waveform, magnitude, settings)))
-            self._play(trainer, f"{name}_{number}", waveform)
+            if number < self.n_excerpts:
+                self._play(trainer, f"{name}_{number}", waveform)
         for logger in trainer.loggers:
             logger.log_metrics({f"metric/{name}": float(np.nanmean(levels_db))}, step=trainer.global_step)
 
