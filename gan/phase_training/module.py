@@ -28,10 +28,10 @@ class PhaseTraining(LightningModule):
         InputError: If hidden is empty or lr not above 0.
     """
 
-    def __init__(self, hidden: tuple[int, ...] = (48, 32), lr: float = 5e-3, seed: int = 0) -> None:
+    def __init__(self, hidden: tuple[int, ...] = (64, 48), lr: float = 5e-3, seed: int = 0) -> None:
         super().__init__()
         if not hidden or min(hidden) < 1:
-            raise InputError(f"model.hidden is {list(hidden)}; it must be a list of numbers above 0, as [48, 32]")
+            raise InputError(f"model.hidden is {list(hidden)}; it must be a list of numbers above 0, as [64, 48]")
         if not lr > 0:
             raise InputError(f"model.lr is {lr}; it must be above 0, 0.005 is usual")
         torch.manual_seed(derive_seed(seed, "weights"))

@@ -33,7 +33,8 @@ class DeepGriffinLim(GriffinLim):
         momentum: How much of the last step an iteration adds to the next; 0 is plain Griffin-Lim.
         seed: Seed of the phase of cells that are too quiet.
         relaxation: How far an iteration goes to the magnitude, in (0, 2): 1 is all the way.
-        tolerance_db: Cells this far below the loudest one around them start with random phase, dB > 0. 50 is faster.
+        tolerance_db: Cells this far below the loudest one around them start with random phase, dB > 0. 60 is
+            half a dB nearer and takes twice as long.
         weights: A file of `gan train-phase`; what is shipped if not given. The shipped ones are for Hann windows that
             overlap by three quarters; other grids then start from PGHI's phase instead.
 
@@ -49,7 +50,7 @@ class DeepGriffinLim(GriffinLim):
         momentum: float = 0.99,
         seed: int = 0,
         relaxation: float = 1.2,
-        tolerance_db: float = 55.0,
+        tolerance_db: float = 50.0,
         weights: Path | None = None,
     ) -> None:
         check_tolerance(tolerance_db)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from gan.errors import InputError
@@ -49,7 +49,7 @@ class PhaseSteps(nn.Module):
         hidden: Units of the hidden layers.
     """
 
-    def __init__(self, hidden: tuple[int, ...] = (48, 32)) -> None:
+    def __init__(self, hidden: tuple[int, ...] = (64, 48)) -> None:
         super().__init__()
         self.hidden = tuple(hidden)
         sizes = (2 * SIDE * SIDE, *self.hidden)
@@ -103,7 +103,7 @@ class PhaseSteps(nn.Module):
         weights = {name: weight.detach().cpu().contiguous() for name, weight in self.state_dict().items()}
         metadata = {"format": _FORMAT, "hidden": json.dumps(self.hidden), "about": json.dumps(about)}
         with atomic_write(path) as part:
-            save_file(weights, part, metadata)
+            part.write_bytes(save(weights, metadata))
 
     @classmethod
     def load(cls, path: Path) -> "PhaseSteps":
