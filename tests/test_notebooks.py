@@ -18,6 +18,9 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from gan.run import load_run, newest_run
+from gan.sound.codec import encode_image
+from gan.sound.phase.convergence import spectral_convergence_db
+from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import db_from_image, magnitude_from_db, magnitude_from_waveform
 
 ROOT = Path(__file__).parent.parent
@@ -90,6 +93,26 @@ def tell_samples_apart(checkpoint: Path) -> None:
     torch.save(state, checkpoint)
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A folder with a run of two batches in it, whose samples can be told apart."""
+    folder = tmp_path_factory.mktemp("trained")
+    settings = SpectrogramSettings(sample_rate=8000, n_fft=128, hop_length=32, win_length=128)
+    (folder / "images").mkdir()
+    for seed in range(9):
+        noise = torch.randn(63 * 32, generator=torch.Generator().manual_seed(seed))
+        fading = 0.1 * noise * torch.exp(-torch.linspace(0, 4, len(noise)))
+        encode_image(folder / "images" / f"{seed}.png", magnitude_from_waveform(fading, settings), settings)
+    arguments = [
+        *("--data.images=images", "--data.n_frames=64", "--data.batch_size=4", "--listen.n_samples=1"),
+        *("--model.generator.init_args.base_channels=4", "--model.discriminator.init_args.base_channels=4"),
+        *("--trainer.max_epochs=1", "--trainer.accelerator=cpu"),
+    ]
+    subprocess.run([sys.executable, ROOT / "train.py", *arguments], cwd=folder, check=True, capture_output=True)
+    tell_samples_apart(newest_run(folder / "runs").newest_checkpoint())
+    return folder / "runs"
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_nothing_is_stored(path):
     notebook = json.loads(path.read_text(encoding="utf-8"))
@@ -140,18 +163,9 @@ def test_listen_without_a_run(execute):
     assert arc == pytest.approx([1, 0, 0.75**0.5, 0.5, 0.5, 0.75**0.5], abs=1e-6)
 
 
-def test_listen_to_a_run_and_a_recording(execute, tmp_path, sound, write_image, monkeypatch):
+def test_listen_to_a_run_and_a_recording(execute, tmp_path, sound, runs, monkeypatch):
     monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
-    for index in range(9):
-        write_image(tmp_path / "images" / f"{index}.png", seed=index)
-    arguments = [
-        *("--data.images=images", "--data.n_frames=64", "--data.batch_size=4", "--listen.n_samples=1"),
-        *("--model.generator.init_args.base_channels=4", "--model.discriminator.init_args.base_channels=4"),
-        *("--trainer.max_epochs=1", "--trainer.accelerator=cpu"),
-    ]
-    subprocess.run([sys.executable, ROOT / "train.py", *arguments], cwd=tmp_path, check=True, capture_output=True)
-    run = newest_run(tmp_path / "runs")
-    tell_samples_apart(run.newest_checkpoint())
+    shutil.copytree(runs, tmp_path / "runs")
     song = sound(3 * 22050)
     soundfile.write(tmp_path / "song.wav", song, 22050, "FLOAT")
 
@@ -170,7 +184,7 @@ def test_listen_to_a_run_and_a_recording(execute, tmp_path, sound, write_image, 
     assert np.abs(waveforms).max() == pytest.approx(0.5, abs=1e-3)
 
     # Each sound is that of its own latent, and the way leads from the first to the second.
-    trained = load_run(run)
+    trained = load_run(newest_run(runs))
     latents = torch.randn(4, trained.gan.latent_dim, generator=torch.Generator().manual_seed(0))
     made = magnitude_from_db(db_from_image(trained.gan.sample(latents)[:, 0], trained.scale))
     _, _, way = path
@@ -182,3 +196,101 @@ def test_listen_to_a_run_and_a_recording(execute, tmp_path, sound, write_image, 
     assert (likeness[4:, 0] - likeness[4:, 1]).diff().max() < 0
     assert likeness[4, 0] > 0.3
     assert likeness[10, 1] > 0.3
+
+
+STARTS = ("GriffinLim", "PGHIGriffinLim", "DeepGriffinLim")
+
+
+def table_of(text: str) -> dict[str, tuple[float, float]]:
+    """Convergence in dB and seconds of each method."""
+    rows = re.findall(r"^(\w+(?:, \w+ iterations?)?) +(-\d+\.\d) dB +(\d+\.\d{3})$", text, flags=re.M)
+    return {name: (float(convergence), float(seconds)) for name, convergence, seconds in rows}
+
+
+def test_phase_without_a_run(execute):
+    # Half a turn of the whole is no error.
+    after = "print('kept:', [*curves.values(), float(step_error(-recording)[~quiet].max())])"
+    notebook = execute("2_phase.ipynb", after=after)
+    text = printed(notebook)
+    assert "Warning" not in printed(notebook, "stderr")
+    assert "There is no run in ../runs yet. Make one with `python train.py`" in text
+    assert len(shown(notebook, "image/png")) == 3
+
+    # The table, and that each sound is what its row says.
+    table = table_of(text)
+    assert list(table) == [
+        "GriffinLim, 32 iterations",
+        "PGHI",
+        "PGHIGriffinLim, 8 iterations",
+        "DeepGriffinLim, no iteration",
+        "DeepGriffinLim, 8 iterations",
+        "DeepGriffinLim, 30 iterations",
+    ]
+    (_, _, recording), *sounds, again = players(notebook)
+    assert [title for title, _, _ in sounds] == [f"{name}: {table[name][0]} dB" for name in table]
+    assert again[0] == "The recording"
+    assert (again[2] == recording).all()
+    settings = SpectrogramSettings.like_librosa(n_fft=1024, sample_rate=RATE)
+    asked = magnitude_from_waveform(torch.from_numpy(recording).float(), settings)
+    for (convergence, seconds), (_, rate, waveform) in zip(table.values(), sounds, strict=True):
+        assert (rate, len(waveform)) == (RATE, 4 * SECOND)
+        heard = spectral_convergence_db(torch.from_numpy(waveform).float(), asked, settings)
+        assert float(heard) == pytest.approx(convergence, abs=0.2)
+        assert 0 < seconds < 10
+    griffin_lim, pghi, pghi_8, deep, deep_8, deep_30 = (convergence for convergence, _ in table.values())
+    assert pghi_8 < pghi - 5
+    assert deep_30 < deep_8 - 2 < deep - 7 < pghi - 10
+    assert deep < griffin_lim - 5
+
+    # The curves: the better start stays ahead, and each iteration helps.
+    *curves, turned = json.loads(text.split("kept: ")[1])
+    random, grown, learnt = np.array(curves)
+    for curve in (random, grown, learnt):
+        assert (np.diff(curve) < -0.5).all()
+    assert (learnt < grown - 2).all()
+    assert (grown < random - 10).all()
+    assert learnt[0] == pytest.approx(deep, abs=0.06)
+    assert turned < 1e-3
+
+    # The steps: a random phase is off far, the network's less than PGHI's.
+    errors = [float(error) for error in re.findall(r"off by (\S+) on average", text)]
+    assert 0.7 < errors[0] < np.pi / 2
+    assert errors[2] < 0.85 * errors[1] < 0.2
+
+
+def test_phase_of_a_sample_and_a_recording(execute, tmp_path, sound, runs, monkeypatch):
+    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    shutil.copytree(runs, tmp_path / "runs")
+    soundfile.write(tmp_path / "song.wav", sound(2 * 22050), 22050, "FLOAT")
+    settings = {"RECORDING": str(tmp_path / "song.wav"), "SECONDS": 2.0}
+    notebook = execute("2_phase.ipynb", after="print('gain:', gain, 'fullest:', fullest)", **settings)
+    text = printed(notebook)
+    assert "Warning" not in printed(notebook, "stderr")
+    assert ": 2 batches seen, 8000 Hz\n" in text
+    assert len(shown(notebook, "image/png")) == 5
+    (_, rate, recording), *played = players(notebook)
+    assert (rate, len(recording)) == (22050, 2 * 22050)
+
+    # Samples stop at one place whatever the start; the recording goes on far beyond.
+    rows = re.findall(r"^(samples|recording) +(\w+) +(.+) dB$", text, flags=re.M)
+    assert [method for _, method, _ in rows] == [*STARTS, *STARTS]
+    samples, recordings = np.array([row.split() for _, _, row in rows], float).reshape(2, 3, 4)
+    assert np.ptp(samples[:, -1]) < 1
+    assert (np.abs(samples[:, -1] - samples[:, -2]) < 1).all()
+    assert recordings[:, -1].max() < samples[:, -1].min() - 6
+
+    # Each sound is the sample's, as near as its title says.
+    gain, fullest = re.search(r"gain: (\S+) fullest: (\d+)", text).groups()
+    trained = load_run(newest_run(runs))
+    latents = torch.randn(4, trained.gan.latent_dim, generator=torch.Generator().manual_seed(0))
+    images = trained.gan.sample(latents)[:, 0]
+    assert int(fullest) == int(images.mean((1, 2)).argmax())
+    asked = float(gain) * magnitude_from_db(db_from_image(images[int(fullest)], trained.scale))
+    sounds = played[-6:]
+    titles = [f"{method}, {n_iter} iterations: " for n_iter in (0, 100) for method in STARTS]
+    for title, (played_title, played_rate, waveform) in zip(titles, sounds, strict=True):
+        assert (played_rate, len(waveform)) == (8000, 63 * 32)
+        assert played_title.startswith(title)
+        distance = spectral_convergence_db(torch.from_numpy(waveform).float(), asked, trained.settings)
+        said = float(played_title.removeprefix(title).removesuffix(" dB"))
+        assert said == pytest.approx(float(distance), abs=0.15)
