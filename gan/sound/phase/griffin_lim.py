@@ -22,7 +22,7 @@ class GriffinLim(PhaseReconstructor):
         momentum: alpha, >= 0; librosa.griffinlim's meaning and default.
         seed: Seed of the random starting phase: the same magnitude gives the same waveform.
         relaxation: How far an iteration goes to the magnitude, in (0, 2): 1 is all the way. Beyond it, as gamma of
-            accelerated Griffin-Lim (Nenov, Nguyen, Balazs, Bot 2023) goes, is nearer in the end, but diverges from 1.4
+            accelerated Griffin-Lim (Nenov et al. 2023) goes, is nearer in the end, but diverges from 1.4
             on at this momentum; 1.2 is worth two tenths of the iterations, and never did harm.
 
     Raises:

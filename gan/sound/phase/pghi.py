@@ -12,7 +12,7 @@ from gan.sound.phase.heap_integration import integrate
 from gan.sound.phase.reconstructor import PhaseReconstructor, each_item, random_phase
 from gan.sound.settings import SpectrogramSettings, Window
 
-# gamma / win_length^2 of the Gaussian exp(-pi t^2 / gamma) that is nearest to each window (table I of the paper).
+# gamma / win_length^2 of the Gaussian exp(-pi t^2 / gamma) that is nearest to each window (the paper's numbers).
 _GAUSSIAN: dict[Window, float] = {"hann": 0.25645, "hamming": 0.29794, "blackman": 0.17954}
 # Keeps logarithms finite; far below what cells are chosen.
 _LOWEST = 1e-9
@@ -21,9 +21,10 @@ _LOWEST = 1e-9
 class PGHI(PhaseReconstructor):
     """Waveform from magnitude by phase gradient heap integration (Prusa, Balazs, Soendergaard 2017).
 
-    With a Gaussian window the logarithm of the magnitude determines the phase: the one's derivative by frequency is the
-    other's by time and the other way round (eq. 7 and 8). Other windows are taken for the Gaussian nearest to them.
-    The derivatives are integrated from the loudest cell outwards.
+    With a Gaussian window exp(-pi t^2 / gamma) the logarithm s of the magnitude determines the phase: between frames it
+    advances by 2 pi m hop_length / n_fft + hop_length n_fft / gamma ds/dm, between bins by
+    -gamma / (hop_length n_fft) ds/dn, for bin m and frame n. Other windows are taken for the Gaussian nearest to them.
+    The derivatives are integrated from the loudest cell outwards (algorithm 1).
 
     Args:
         settings: The grid that the magnitudes were made on.

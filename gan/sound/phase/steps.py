@@ -41,9 +41,9 @@ class PhaseSteps(nn.Module):
     """Predicts the phase's steps to the next frame and to the next bin from the magnitude around a cell.
 
     The answer for each step is kappa e^(i d): its angle d is the step, its length kappa how certain that is, the
-    concentration of a von Mises distribution (Thieling, Kortlang, Juelich 2021 and others predict angles alone). Steps
-    are counted at the middle of the window, those in time without the turn of the bin's own frequency. They are the
-    same for every length of window, as long as it is Hann's and overlaps by three quarters.
+    concentration of a von Mises distribution (two-stage methods after Masuyama et al. 2020, arXiv 2002.05832, predict
+    the angles alone). Steps are counted at the middle of the window, those in time without the turn of the bin's own
+    frequency. They are the same for every length of window, as long as it is Hann's and overlaps by three quarters.
 
     Args:
         hidden: Units of the hidden layers.
