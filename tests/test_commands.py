@@ -17,6 +17,10 @@ from PIL import Image
 from gan.commands.main import VERBS, main
 from gan.files import atomic_write
 from gan.sound.codec import Origin, encode_image
+from gan.sound.figure.options import FigureOptions
+from gan.sound.phase.deep import DeepGriffinLim
+from gan.sound.phase.griffin_lim import GriffinLim
+from gan.sound.picture import read_picture
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import db_from_magnitude, magnitude_from_waveform
 
@@ -135,6 +139,20 @@ def test_the_seed_is_used(tmp_path: Path, sound: Sound) -> None:
         options = ("--phase", "GriffinLim", "--phase.seed", str(seed))
         assert decode(image, "-o", tmp_path / f"{seed}.wav", *options) == 0
     assert (tmp_path / "0.wav").read_bytes() != (tmp_path / "1.wav").read_bytes()
+
+
+@pytest.mark.parametrize("named", [["--phase", "GriffinLim"], ["--phase=gan.sound.phase.griffin_lim.GriffinLim"]])
+def test_a_phase_method_has_its_own_defaults(tmp_path: Path, sound: Sound, named: list[str]) -> None:
+    image = image_of(tmp_path / "a.png", sound(8000))
+    assert main(["decode", str(image), "-o", str(tmp_path / "named.wav"), *named, "--subtype", "FLOAT"]) == 0
+    picture = read_picture(image, FigureOptions())
+    expected = GriffinLim(picture.settings)(picture.magnitude, picture.n_samples)
+    np.testing.assert_allclose(soundfile.read(tmp_path / "named.wav")[0], expected.numpy(), atol=1e-6)
+    # Without a name it is the network's, and options are added to its own.
+    for options, n_iter in (([], 8), (["--phase.n_iter", "2"], 2)):
+        assert main(["decode", str(image), "-o", str(tmp_path / "own.wav"), *options, "--subtype", "FLOAT"]) == 0
+        expected = DeepGriffinLim(picture.settings, n_iter)(picture.magnitude, picture.n_samples)
+        np.testing.assert_allclose(soundfile.read(tmp_path / "own.wav")[0], expected.numpy(), atol=1e-6)
 
 
 def test_damaged_images_are_skipped(tmp_path: Path, sound: Sound, capsys: pytest.CaptureFixture[str]) -> None:
