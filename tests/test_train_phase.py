@@ -116,6 +116,11 @@ def test_other_recordings_are_refused_on_resume(recordings, sound, capsys):
     assert "the run was started with 13 recordings, there are 14 now" in capsys.readouterr().err
 
 
+def test_a_few_batches_are_enough(recordings):
+    assert train("recordings", *SMALL, "--trainer.max_epochs=1", "--data.batches_per_epoch=1") == 0
+    assert (newest_run(Path("runs/phase")).folder / WEIGHTS).exists()
+
+
 def test_what_cannot_be_read_is_left_out(recordings, capsys):
     (recordings / "text.wav").write_text("no sound")
     assert train("recordings", *SMALL, "--trainer.max_epochs=1") == 0
@@ -135,6 +140,7 @@ def test_what_cannot_be_read_is_left_out(recordings, capsys):
         (["recordings", "--listen.n_excerpts=0"], "listen.n_excerpts is 0; it must be 1 or more"),
         (["recordings", "--listen.iterations=[-1]"], "listen.iterations is [-1]"),
         (["recordings", "--data.colour=red"], "colour"),
+        (["recordings", "--trainer.max_epochs=-1"], "a training without an end has no schedule"),
         (["--resume"], "nothing to resume"),
     ],
 )

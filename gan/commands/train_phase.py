@@ -6,6 +6,7 @@ from pathlib import Path
 from lightning.pytorch.cli import LightningArgumentParser
 
 import gan.phase_training
+from gan.errors import InputError
 from gan.phase_training.data import StepData
 from gan.phase_training.listening import WEIGHTS, PhaseListening
 from gan.phase_training.module import PhaseTraining
@@ -25,6 +26,11 @@ class PhaseCLI(TrainingCLI):
         """Add what is heard."""
         super().add_arguments_to_parser(parser)
         parser.add_lightning_class_args(PhaseListening, "listen")
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse what the learning rate's schedule cannot be made for."""
+        if self.config.trainer.max_epochs == -1 and self.config.trainer.max_steps == -1:
+            raise InputError("a training without an end has no schedule; set trainer.max_epochs, 50 is usual")
 
     def describe(self) -> list[str]:
         """What is learnt from, and where the weights will be."""

@@ -12,6 +12,9 @@ from gan.errors import InputError
 from gan.seed import derive_seed
 from gan.sound.phase.steps import PhaseSteps
 
+# OneCycleLR cannot go up and down in less.
+_FEWEST_STEPS = 10
+
 
 class PhaseTraining(LightningModule):
     """Learns the steps of the phase from recordings, whose phase is known.
@@ -48,7 +51,7 @@ class PhaseTraining(LightningModule):
     def configure_optimizers(self) -> Any:
         """Adam, its rate up and down again over the whole training."""
         optimizer = Adam(self.parameters(), self.lr)
-        n_steps = int(self.trainer.estimated_stepping_batches)
+        n_steps = max(_FEWEST_STEPS, int(self.trainer.estimated_stepping_batches))
         schedule = OneCycleLR(optimizer, self.lr, total_steps=n_steps, pct_start=0.2)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
