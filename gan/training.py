@@ -103,7 +103,7 @@ class TrainingCLI(LightningCLI):
 
     def describe(self) -> list[str]:
         """Lines about what is trained on and what is trained, for the start of a run."""
-        raise NotImplementedError
+        return []
 
     def train(self) -> None:
         """Train from the start or from where the resumed run was."""

@@ -13,7 +13,7 @@ from gan.sound.phase.reconstructor import PhaseReconstructor, each_item, random_
 from gan.sound.settings import SpectrogramSettings, Window
 
 # gamma / win_length^2 of the Gaussian exp(-pi t^2 / gamma) that is nearest to each window (the paper's numbers).
-_GAUSSIAN: dict[Window, float] = {"hann": 0.25645, "hamming": 0.29794, "blackman": 0.17954}
+GAUSSIAN: dict[Window, float] = {"hann": 0.25645, "hamming": 0.29794, "blackman": 0.17954}
 # Keeps logarithms finite; far below what cells are chosen.
 _LOWEST = 1e-9
 
@@ -44,7 +44,7 @@ class PGHI(PhaseReconstructor):
     def start(self, target: Tensor) -> Tensor:
         """Integrate; each item on a thread of its own, on the CPU wherever the target is."""
         settings = self.settings
-        gamma = _GAUSSIAN[settings.window] * settings.win_length**2
+        gamma = GAUSSIAN[settings.window] * settings.win_length**2
         # From the middle of the window, which the phase is found for, to the beginning of the frame, as STFTs count it.
         middle = (settings.n_fft - settings.win_length) // 2 + settings.win_length / 2
         shift = torch.arange(settings.n_freqs) * (2.0 * math.pi * middle / settings.n_fft)

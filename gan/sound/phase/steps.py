@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from gan.errors import InputError
 from gan.files import atomic_write
+from gan.sound.phase.pghi import GAUSSIAN
 from gan.sound.settings import SpectrogramSettings
 
 # A patch is of frames n - 2 to n + 3 and bins k - 2 to k + 3 around the steps that begin at cell (n, k).
@@ -33,8 +34,6 @@ LOWEST = 1e-9
 _OVERLAP = 4
 _CELLS_AT_ONCE = 4096
 _FORMAT = "phase steps 1"
-# gamma / win_length^2 of the Gaussian nearest to Hann's window, as in `gan.sound.phase.pghi`.
-_GAUSSIAN = 0.25645
 
 
 class PhaseSteps(nn.Module):
@@ -183,7 +182,7 @@ def _pghi_slopes() -> Tensor:
     """PGHI's steps as a linear function of the clipped and scaled levels, shape (2, 36)."""
     slopes = torch.zeros(2, SIDE, SIDE)
     # One hop over the Gaussian's width: hop_length n_fft / gamma with hop_length = n_fft / 4.
-    ratio = 1.0 / (_OVERLAP * _GAUSSIAN)
+    ratio = 1.0 / (_OVERLAP * GAUSSIAN["hann"])
     for step in (0, 1):
         for frame, bin_, sign in ((0, 1, 0.25), (0, -1, -0.25)):
             slopes[0, BEFORE + frame + step, BEFORE + bin_] += sign * ratio
