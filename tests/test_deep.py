@@ -9,12 +9,13 @@ import torch
 from safetensors.torch import save_file
 
 from gan.errors import InputError
+from gan.sound.phase.cells import LOWEST, level_of
 from gan.sound.phase.convergence import spectral_convergence_db
 from gan.sound.phase.deep import SHIPPED_WEIGHTS, DeepGriffinLim
 from gan.sound.phase.growth import grow, neighbours
 from gan.sound.phase.pghi import PGHI, PGHIGriffinLim
 from gan.sound.phase.reconstructor import PhaseReconstructor
-from gan.sound.phase.steps import LOWEST, PhaseSteps, features_of, true_steps
+from gan.sound.phase.steps import PhaseSteps, features_of, true_steps
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import magnitude_from_waveform, stft
 
@@ -210,6 +211,6 @@ def test_a_quiet_passage_is_treated_as_a_loud_one(sound: Sound) -> None:
 def test_levels_below_what_is_told_from_silence() -> None:
     target = torch.full((4, 257), LOWEST / 10)
     target[1, 20] = 1.0
-    features = features_of(target.numpy(), target.clamp_min(LOWEST).log().numpy(), np.array([277], np.int32))
+    features = features_of(target.numpy(), level_of(target).numpy(), np.array([277], np.int32))
     assert np.isfinite(features).all()
     assert features.min() == pytest.approx(0.3 * -7)

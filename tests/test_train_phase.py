@@ -123,8 +123,11 @@ def test_a_few_batches_are_enough(recordings):
 
 def test_what_cannot_be_read_is_left_out(recordings, capsys):
     (recordings / "text.wav").write_text("no sound")
+    soundfile.write(recordings / "click.wav", np.ones(100), 22050)
     assert train("recordings", *SMALL, "--trainer.max_epochs=1") == 0
-    assert "skipped recordings/text.wav: cannot be read as sound" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "skipped recordings/text.wav: cannot be read as sound" in said
+    assert "skipped recordings/click.wav: is shorter than 512 samples" in said
 
 
 @pytest.mark.parametrize(
@@ -206,6 +209,9 @@ def test_what_is_only_listened_to_is_not_learnt_from(recordings):
     # Of the long recording's four windows the last; of the twelve short ones every fourth.
     assert len(data.validation_excerpts) == 1 + 3
     assert len(data.excerpts) == 3 + 9
+    # Windows overlap at a recording's end; here each sample is in one excerpt.
+    n_samples = sum(map(len, data.excerpts + data.validation_excerpts))
+    assert n_samples == pytest.approx(35 * 22050 + 12 * 12000 * 22050 / 16000, abs=12)
     for held_back in data.validation_excerpts:
         for excerpt in data.excerpts:
             n = min(len(held_back), len(excerpt))

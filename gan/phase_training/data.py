@@ -16,7 +16,8 @@ from tqdm import tqdm
 from gan.errors import InputError
 from gan.seed import derive_seed
 from gan.sound.encoder import find_recordings
-from gan.sound.phase.steps import LOWEST, features_of, true_steps
+from gan.sound.phase.cells import level_of
+from gan.sound.phase.steps import features_of, true_steps
 from gan.sound.recording import windows
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import stft
@@ -83,12 +84,11 @@ class StepData(LightningDataModule):
         self.loudness_power = loudness_power
         self.validation_fraction = validation_fraction
         self.seed = seed
-        self.skipped: list[str] = []
         self.excerpts: list[Tensor] = []
         self.validation_excerpts: list[Tensor] = []
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the recordings; those that cannot be read are left out and named in `skipped`.
+        """Read the recordings; those that cannot be read are left out and named.
 
         Raises:
             InputError: If nothing is left.
@@ -105,7 +105,6 @@ class StepData(LightningDataModule):
             try:
                 found, n_windows = self._draw(path, math.ceil(n_wanted / len(paths)), rng)
             except InputError as error:
-                self.skipped.append(str(error))
                 print(f"skipped {error}", file=sys.stderr)
                 continue
             # The end of a long recording, or every so many-th short one.
@@ -154,7 +153,7 @@ class StepData(LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """What was learnt from."""
-        return {"sample_rate": self.sample_rate, "n_ffts": self.n_ffts, "recordings": self._names}
+        return {"recordings": self._names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Refuse to go on with other recordings.
@@ -169,16 +168,26 @@ class StepData(LightningDataModule):
             )
 
     def _draw(self, path: Path, n_wanted: int, rng: np.random.Generator) -> tuple[list[tuple[int, Tensor]], int]:
-        """Up to n_wanted excerpts of a recording, any as likely as any other, and how many it has."""
+        """Up to n_wanted excerpts of a recording, any as likely as any other, and how many it has.
+
+        Raises:
+            InputError: If it cannot be read or is shorter than a window of the STFT.
+        """
         n_samples = _EXCERPT_SECONDS * self.sample_rate
         kept: list[tuple[int, Tensor]] = []
         n_windows = 0
         for window in windows(path, self.sample_rate, n_samples, n_samples):
+            # The last window begins in the one before it; what is only listened to must not be learnt from there.
+            excerpt = window.waveform[n_windows * n_samples - window.start_sample :]
+            if len(excerpt) < max(self.n_ffts):
+                continue
             # Algorithm R (Vitter 1985): hours are read, but only what is kept is held.
             place = n_windows if n_windows < n_wanted else int(rng.integers(n_windows + 1))
             if place < n_wanted:
-                kept[place : place + 1] = [(n_windows, torch.from_numpy(window.waveform))]
+                kept[place : place + 1] = [(n_windows, torch.from_numpy(excerpt))]
             n_windows += 1
+        if not n_windows:
+            raise InputError(f"{path}: is shorter than {max(self.n_ffts)} samples; join short recordings")
         return kept, n_windows
 
     def _cells(
@@ -195,9 +204,8 @@ class StepData(LightningDataModule):
         drawn = _draw_places(likelihood.flatten().double().numpy(), n_cells, rng)
         frames, bins = np.divmod(drawn, likelihood.shape[1])
         places = (frames * magnitude.shape[1] + bins).astype(np.int32)
-        level = magnitude.clamp_min(LOWEST).log()
         weights = counts[frames, bins] / likelihood[frames, bins, None].clamp_min(1e-12)
-        features = features_of(magnitude.numpy(), level.numpy(), places)
+        features = features_of(magnitude.numpy(), level_of(magnitude).numpy(), places)
         return torch.from_numpy(features), true_steps(spectrum)[frames, bins], weights
 
 

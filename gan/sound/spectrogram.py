@@ -41,14 +41,27 @@ def overlap_add(frames: Tensor, hop_length: int) -> Tensor:
     """
     n_frames, frame_length = frames.shape[-2:]
     n_parts = -(-frame_length // hop_length)
+    total = frames.new_zeros(*frames.shape[:-2], n_frames + n_parts - 1, hop_length)
+    overlap_add_(total, frames)
+    return total.flatten(-2)[..., : (n_frames - 1) * hop_length + frame_length]
+
+
+def overlap_add_(total: Tensor, frames: Tensor) -> None:
+    """Add frames to what is there already.
+
+    Args:
+        total: Shape (..., n_frames + ceil(frame_length / hop_length) - 1, hop_length), changed.
+        frames: Shape (..., n_frames, frame_length).
+    """
+    hop_length = total.shape[-1]
+    n_frames, frame_length = frames.shape[-2:]
+    n_parts = -(-frame_length // hop_length)
     # Frames are cut into pieces of one hop: the sum is then n_parts shifted additions of whole rows, far faster than
     # torch's fold and the same on every device.
     missing = n_parts * hop_length - frame_length
     pieces = (pad(frames, (0, missing)) if missing else frames).reshape(*frames.shape[:-1], n_parts, hop_length)
-    total = frames.new_zeros(*frames.shape[:-2], n_frames + n_parts - 1, hop_length)
     for part in range(n_parts):
         total[..., part : part + n_frames, :] += pieces[..., part, :]
-    return total.flatten(-2)[..., : (n_frames - 1) * hop_length + frame_length]
 
 
 def squared_window_sum(settings: SpectrogramSettings, n_frames: int, device: torch.device | None = None) -> Tensor:

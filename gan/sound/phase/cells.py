@@ -1,4 +1,4 @@
-"""Which cells of a magnitude have a phase that is worth finding."""
+"""Cells of a magnitude: how loud they are, and which have a phase that is worth finding."""
 
 import numba
 import numpy as np
@@ -12,7 +12,9 @@ from gan.errors import InputError
 # Frames on both sides among which a cell's neighbourhood is looked for: a second and a half at 2048/512 and 22,050 Hz.
 _AROUND = 64
 # Below this, relative to the loudest cell of all, nothing is left of a recording.
-_LOWEST = 1e-7
+_QUIETEST = 1e-7
+# Lowest magnitude that is told from silence, relative to the loudest cell.
+LOWEST = 1e-9
 
 
 def audible_cells(target: Tensor, tolerance_db: float) -> NDArray[np.bool_]:
@@ -29,9 +31,14 @@ def audible_cells(target: Tensor, tolerance_db: float) -> NDArray[np.bool_]:
         a floor, and a phase that is found for it makes it a row of clicks.
     """
     peaks = max_pool1d(target.amax(-1)[None], 2 * _AROUND + 1, stride=1, padding=_AROUND)[0]
-    lowest = (peaks * 10.0 ** (-tolerance_db / 20.0)).clamp_min_(_LOWEST)
+    lowest = (peaks * 10.0 ** (-tolerance_db / 20.0)).clamp_min_(_QUIETEST)
     chosen: NDArray[np.bool_] = _above(target.numpy(), lowest.numpy())
     return chosen
+
+
+def level_of(magnitude: Tensor) -> Tensor:
+    """Natural logarithm of a magnitude whose loudest cell is 1, finite where there is silence; same shape."""
+    return magnitude.clamp_min(LOWEST).log_()
 
 
 def check_tolerance(tolerance_db: float) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gan.sound.settings import SpectrogramSettings
-from gan.sound.spectrogram import padded_window, squared_window_sum
+from gan.sound.spectrogram import overlap_add_, padded_window, squared_window_sum
 
 # A megabyte of float32 on a CPU, about a core's cache; on an accelerator what still fits beside others.
 _PIECE_SAMPLES = 1 << 18
@@ -103,14 +103,9 @@ class Consistency:
 
     def _add(self, stft: Tensor, waveform: Tensor, rows: slice, frames: slice) -> None:
         """Add the frames of an STFT to waveforms where they overlap."""
-        hop_length = self.settings.hop_length
-        pieces = torch.fft.irfft(stft, n=self.settings.n_fft).mul_(self._window)
-        if missing := self._n_parts * hop_length - self.settings.n_fft:
-            pieces = pad(pieces, (0, missing))
-        pieces = pieces.view(*pieces.shape[:2], self._n_parts, hop_length)
-        total = waveform[rows].view(len(pieces), -1, hop_length)
-        for part in range(self._n_parts):
-            total[:, frames.start + part : frames.stop + part] += pieces[:, :, part]
+        total = waveform[rows].unflatten(-1, (-1, self.settings.hop_length))  # type: ignore[no-untyped-call]
+        there = total[:, frames.start : frames.stop + self._n_parts - 1]
+        overlap_add_(there, torch.fft.irfft(stft, n=self.settings.n_fft).mul_(self._window))
 
 
 def _restore_(stft: Tensor, magnitude: Tensor, relaxation: float) -> None:

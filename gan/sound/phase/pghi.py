@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan.sound.phase.cells import audible_cells, check_tolerance
+from gan.sound.phase.cells import audible_cells, check_tolerance, level_of
 from gan.sound.phase.griffin_lim import GriffinLim
 from gan.sound.phase.heap_integration import integrate
 from gan.sound.phase.reconstructor import PhaseReconstructor, each_item, random_phase
@@ -14,8 +14,6 @@ from gan.sound.settings import SpectrogramSettings, Window
 
 # gamma / win_length^2 of the Gaussian exp(-pi t^2 / gamma) that is nearest to each window (the paper's numbers).
 GAUSSIAN: dict[Window, float] = {"hann": 0.25645, "hamming": 0.29794, "blackman": 0.17954}
-# Keeps logarithms finite; far below what cells are chosen.
-_LOWEST = 1e-9
 
 
 class PGHI(PhaseReconstructor):
@@ -51,7 +49,7 @@ class PGHI(PhaseReconstructor):
 
         def integrated(magnitude: Tensor, phase: Tensor) -> Tensor:
             integrate(
-                magnitude.clamp_min(_LOWEST).log_().numpy(),
+                level_of(magnitude).numpy(),
                 phase.numpy(),
                 audible_cells(magnitude, self.tolerance_db),
                 np.float32(settings.hop_length * settings.n_fft / gamma),

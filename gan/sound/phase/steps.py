@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from gan.errors import InputError
 from gan.files import atomic_write
+from gan.sound.phase.cells import level_of
 from gan.sound.phase.pghi import GAUSSIAN
 from gan.sound.settings import SpectrogramSettings
 
@@ -28,8 +29,6 @@ from gan.sound.settings import SpectrogramSettings
 BEFORE, SIDE = 2, 6
 # Differences of level are clipped to 60 dB and brought to about 1.
 _CLIP, _SCALE = np.float32(7.0), np.float32(0.3)
-# Lowest level that is told from silence, relative to the loudest cell.
-LOWEST = 1e-9
 # Window length over hop length that the rotation of the time steps, and so the weights, are for.
 _OVERLAP = 4
 _CELLS_AT_ONCE = 4096
@@ -86,7 +85,7 @@ class PhaseSteps(nn.Module):
             Complex, shape (n_cells, 2).
         """
         found = torch.empty(len(places), 2, dtype=torch.complex64)
-        level = magnitude.clamp_min(LOWEST).log_().numpy()
+        level = level_of(magnitude).numpy()
         for first in range(0, len(places), _CELLS_AT_ONCE):
             some = slice(first, first + _CELLS_AT_ONCE)
             found[some] = self(torch.from_numpy(features_of(magnitude.numpy(), level, places[some])))
