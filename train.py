@@ -9,6 +9,8 @@ from gan.data.datamodule import ImageData
 from gan.data.demo import make_demo
 from gan.data.source import has_images
 from gan.listen.callbacks import Listen
+from gan.listen.evaluate import Evaluate
+from gan.listen.watchdog import Watchdog
 from gan.model.gan import GAN
 from gan.training import TrainingCLI, run_training
 
@@ -26,10 +28,13 @@ class GANCLI(TrainingCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         super().add_arguments_to_parser(parser)
-        parser.add_lightning_class_args(Listen, "listen")
+        for callback, name in ((Listen, "listen"), (Watchdog, "watchdog"), (Evaluate, "evaluate")):
+            parser.add_lightning_class_args(callback, name)
+        for name in ("watchdog", "evaluate"):
+            parser.link_arguments("listen.phase", f"{name}.phase")
         for network in ("generator", "discriminator"):
-            target = f"model.{network}.init_args.image_size"
-            parser.link_arguments("data.image_size", target, apply_on="instantiate")
+            for option in ("image_size", "n_classes"):
+                parser.link_arguments(f"data.{option}", f"model.{network}.init_args.{option}", apply_on="instantiate")
         parser.set_defaults({"data.images": OWN_IMAGES if has_images(OWN_IMAGES) else DEMO / "images"})
 
     def before_instantiate_classes(self) -> None:

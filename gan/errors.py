@@ -1,4 +1,4 @@
-"""The one error that is the user's to mend."""
+"""The errors that are told in one line, without a traceback."""
 
 
 class InputError(ValueError):
@@ -6,4 +6,12 @@ class InputError(ValueError):
 
     The message is one line that a person can act on: the file or option, what was found, what was expected and what
     to do. Commands print it without a traceback and exit with 2.
+    """
+
+
+class Diverged(RuntimeError):  # noqa: N818 - it is what happened, and nobody's error
+    """A training's losses or weights are no longer numbers, so going on is of no use.
+
+    The message is one line: what is not a number and since when, what is kept, and how to go on. Trainings print it
+    without a traceback and exit with 1.
     """

@@ -20,6 +20,7 @@ from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import ImageScale
 
 if TYPE_CHECKING:
+    from gan.data.datamodule import ImageData
     from gan.model.gan import GAN
 
 
@@ -33,6 +34,11 @@ class Run:
     def config(self) -> Path:
         """The run's whole configuration."""
         return self.folder / "config.yaml"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """The checkpoint whose samples were nearest to the real ones, if there was an evaluation."""
+        return self.folder / "checkpoints" / "best.ckpt"
 
     def newest_checkpoint(self) -> Path:
         """The checkpoint of the last whole epoch.
@@ -98,25 +104,72 @@ def load_run(run: Run, checkpoint: Path | None = None, device: str = "cpu") -> T
     Raises:
         InputError: If there is no checkpoint or it cannot be read.
     """
-    from jsonargparse import ArgumentParser
-
-    from gan.model.gan import GAN
-
     state = load_checkpoint(run.newest_checkpoint() if checkpoint is None else checkpoint, device)
-    data = state["ImageData"]
-    config = yaml.safe_load(run.config.read_text(encoding="utf-8"))["model"]
-    for network in ("generator", "discriminator"):
-        config[network]["init_args"]["image_size"] = data["image_size"]
-    parser = ArgumentParser()
-    parser.add_class_arguments(GAN, "model")
-    gan: GAN = parser.instantiate(parser.parse_object({"model": config})).model
+    gan = _networks(run, state)
     gan.load_state_dict(state["state_dict"])
+    data = state["ImageData"]
     return Trained(
         gan.to(device).eval(),
         SpectrogramSettings.from_dict(data["settings"]),
         ImageScale(**data["scale"]),
         state["batches_seen"],
     )
+
+
+def untrained(run: Run, checkpoint: Path) -> "GAN":
+    """The networks of a run as they are before the first batch, in eval mode: what a trained model is compared with."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(_config(run)["seed_everything"])
+        gan = _networks(run, load_checkpoint(checkpoint))
+    gan.calibrate_average()
+    return gan.eval()
+
+
+def open_data(run: Run, checkpoint: Path) -> "ImageData":
+    """The images of a run, split and scaled as it was trained on them.
+
+    Raises:
+        InputError: If they are no longer there or not the same kind of images.
+    """
+    from jsonargparse import ArgumentParser
+
+    from gan.data.datamodule import ImageData
+
+    config = _config(run)
+    parser = ArgumentParser()
+    parser.add_class_arguments(ImageData, "data")
+    given = {"data": config["data"] | {"seed": config["seed_everything"]}}
+    data: ImageData = parser.instantiate(parser.parse_object(given)).data
+    data.load_state_dict(load_checkpoint(checkpoint)["ImageData"])
+    data.setup("fit")
+    return data
+
+
+def _config(run: Run) -> dict[str, Any]:
+    config: dict[str, Any] = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+    return config
+
+
+def _networks(run: Run, state: dict[str, Any]) -> "GAN":
+    from jsonargparse import ArgumentParser
+
+    from gan.model.gan import GAN
+
+    config, data = _config(run), state["ImageData"]
+    given = {
+        "image_size": data["image_size"],
+        "n_classes": len(data["class_names"]) if config["data"].get("conditional") else 0,
+    }
+    parser = ArgumentParser()
+    parser.add_class_arguments(GAN, "model")
+    parser.add_argument("--image_size", type=tuple[int, int])
+    parser.add_argument("--n_classes", type=int)
+    # As train.py does: a network of somebody's own need not have both.
+    for network in ("generator", "discriminator"):
+        for option in given:
+            parser.link_arguments(option, f"model.{network}.init_args.{option}")
+    gan: GAN = parser.instantiate(parser.parse_object({"model": config["model"]} | given)).model
+    return gan
 
 
 def load_checkpoint(path: Path, device: Any = "cpu") -> dict[str, Any]:

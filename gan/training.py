@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from gan.errors import InputError
+from gan.errors import Diverged, InputError
 from gan.files import atomic_write
 from gan.run import AtomicCheckpointIO, Run, load_checkpoint, new_run, newest_run
 
@@ -186,7 +186,7 @@ def run_training(cli: type[TrainingCLI], arguments: Sequence[str]) -> int:
         warnings.filterwarnings("ignore", message=message)
     try:
         cli(arguments).train()
-    except InputError as error:
+    except (InputError, Diverged) as error:
         print(f"{cli.command.split()[-1]}: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, Diverged) else 2
     return 0

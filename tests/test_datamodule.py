@@ -10,13 +10,19 @@ from conftest import SMALL, music
 from jsonargparse import ArgumentParser
 
 from gan.data.build import open_store
-from gan.data.crops import Crop, CropSampler, fresh_frames
+from gan.data.crops import Crop, CropSampler, fresh_frames, side_by_side
 from gan.data.datamodule import ImageData
 from gan.errors import InputError
 from gan.sound.codec import Origin, decode_image, encode_image
 from gan.sound.figure.options import FigureOptions
 from gan.sound.settings import SpectrogramSettings
-from gan.sound.spectrogram import ImageScale, db_from_magnitude, image_from_db, magnitude_from_waveform
+from gan.sound.spectrogram import (
+    ImageScale,
+    db_from_image,
+    db_from_magnitude,
+    image_from_db,
+    magnitude_from_waveform,
+)
 
 
 @pytest.fixture
@@ -68,6 +74,76 @@ def test_equal_levels_make_every_image_white_somewhere(images):
     assert module.scale.top_db == pytest.approx((levels[9] + levels[10]) / 2)
 
 
+def all_crops(module: ImageData, images: list[int]) -> torch.Tensor:
+    """The chosen images' crops side by side, as the module gives them."""
+    crops = side_by_side(fresh_frames(module.store, images, module.n_frames), module.n_frames)
+    return module.crops().__getitems__(crops).images
+
+
+@pytest.mark.parametrize("equal_levels", [False, True])
+def test_per_frequency_crops_are_normalised_levels(images, equal_levels):
+    module = data(images, normalization="per_frequency", equal_levels=equal_levels, validation_fraction=0.4)
+    plain = data(images, equal_levels=equal_levels, validation_fraction=0.4)
+    # The levels in dB as the GAN sees them, silence of short images included.
+    shown = all_crops(plain, plain.train_images)
+    level_db = db_from_image(shown[:, 0], plain.scale)[:, :-1].double()
+    mean, deviation = level_db.mean((0, 2)), level_db.std((0, 2), correction=0)
+    torch.testing.assert_close(torch.tensor(module.scale.mean_db).double(), mean, atol=1e-4, rtol=0)
+    torch.testing.assert_close(torch.tensor(module.scale.deviation_db).double(), deviation, atol=1e-4, rtol=0)
+    normalised = (level_db - mean[:, None]) / (3 * deviation[:, None])
+    assert normalised.mean((0, 2)).abs().max() < 1e-6
+    assert (normalised.std((0, 2), correction=0) - 1 / 3).abs().max() < 1e-6
+    got = all_crops(module, module.train_images)[:, 0]
+    torch.testing.assert_close(got, normalised.clamp(-1, 1).float(), atol=1e-4, rtol=0)
+    # And as image_from_db has it, also where it is not trained on.
+    level_db = db_from_image(all_crops(plain, plain.validation_images)[:, 0], plain.scale)
+    got = all_crops(module, module.validation_images)[:, 0]
+    torch.testing.assert_close(got, image_from_db(level_db, module.scale), atol=1e-4, rtol=0)
+
+
+def test_frequency_that_never_changes_is_no_division_by_zero(tmp_path):
+    for index in range(3):
+        magnitude = torch.rand(65, 64, generator=torch.Generator().manual_seed(index)) + 0.5
+        magnitude[7] = 0.0
+        encode_image(tmp_path / f"{index}.png", magnitude, SMALL)
+    module = data(tmp_path, batch_size=1, normalization="per_frequency", validation_fraction=0.0)
+    assert module.scale.mean_db[7] == pytest.approx(module.scale.floor_db)
+    assert module.scale.deviation_db[7] == 0.1
+    shown = all_crops(module, module.train_images)
+    assert shown[:, 0, 7].abs().max() < 1e-4
+    assert db_from_image(shown[:, 0], module.scale)[:, 7].max() == pytest.approx(module.scale.floor_db, abs=1e-4)
+
+
+def test_statistics_of_a_sample_of_crops(images, monkeypatch):
+    every = data(images, n_frames=8, normalization="per_frequency").scale
+    monkeypatch.setattr("gan.data.crops._N_STATISTICS", 60)
+    monkeypatch.setattr("gan.data.crops._N_READ", 7)
+    some = data(images, n_frames=8, normalization="per_frequency").scale
+    assert some != every
+    np.testing.assert_allclose(some.mean_db, every.mean_db, atol=5)
+    np.testing.assert_allclose(some.deviation_db, every.deviation_db, atol=5)
+
+
+def test_resumed_run_keeps_its_statistics(images, write_image, monkeypatch):
+    module = data(images, normalization="per_frequency")
+    torch.save(module.state_dict(), images / "state.ckpt")
+    state = torch.load(images / "state.ckpt", weights_only=True)
+    assert ImageScale(**state["scale"]) == module.scale
+    write_image(images / "bell" / "new.png", 700, level=0.1)
+    resumed = data(images, normalization="per_frequency")
+    monkeypatch.setattr("gan.data.datamodule.per_frequency_scale", None)  # cannot be called
+    resumed.load_state_dict(state)
+    assert resumed.scale == module.scale
+    assert resumed.state_dict()["scale"] == state["scale"]
+
+
+def test_checkpoint_of_before_there_were_means(images):
+    state = data(images).state_dict() | {"scale": {"top_db": -7.0, "range_db": 66.0}}
+    module = data(images)
+    module.load_state_dict(state)
+    assert module.scale == ImageScale(-7.0, 66.0)
+
+
 def test_short_image_is_followed_by_silence(images):
     module = data(images)
     narrow = next(index for index, image in enumerate(module.store.images) if image.n_frames == 30)
@@ -79,7 +155,7 @@ def test_short_image_is_followed_by_silence(images):
 def test_silent_image_is_black(tmp_path, write_image):
     write_image(tmp_path / "a.png", level=0.0)
     write_image(tmp_path / "b.png")
-    module = data(tmp_path, batch_size=1)
+    module = data(tmp_path, batch_size=1, validation_fraction=0.0)
     assert (module.crops()[Crop(0, 0)].images == -1).all()
     assert float(module.crops()[Crop(1, 0)].images.max()) == pytest.approx(1.0)
 
@@ -114,6 +190,88 @@ def test_one_recording_has_no_validation(tmp_path, write_image):
     module = data(tmp_path, batch_size=1)
     assert module.validation_images == []
     assert module.val_dataloader() == []
+
+
+def test_pattern_says_what_is_held_out(tmp_path, write_image):
+    for digit in range(3):
+        for take in range(4):
+            for window in range(2):
+                name = f"{digit}_jackson_{take}.wav"
+                write_image(tmp_path / f"{name}.{window}.png", seed=take, recording=f"sounds/{name}")
+    module = data(tmp_path, validation=r"_[01]\.wav$", validation_fraction=0.9)
+    held_out = [module.store.images[index].file for index in module.validation_images]
+    assert held_out == [
+        f"{digit}_jackson_{take}.wav.{window}.png" for digit in range(3) for take in (0, 1) for window in (0, 1)
+    ]
+    assert sorted(module.train_images + module.validation_images) == list(range(24))
+    for pattern, found in ((r"_9\.wav$", "none"), (r"\.wav$", "all")):
+        with pytest.raises(
+            InputError, match=rf"found in {found} of the 12 recordings, named like 'sounds/0_jackson_0.wav'"
+        ):
+            data(tmp_path, validation=pattern)
+    with pytest.raises(InputError, match=r"data.validation is '\(', which is no regular expression"):
+        data(tmp_path, validation="(")
+
+
+def test_last_recording_of_a_class_is_trained_on(tmp_path, write_image):
+    # Class a has one recording, b two, c five.
+    for name, count in (("a", 1), ("b", 2), ("c", 5)):
+        for index in range(count):
+            write_image(tmp_path / name / f"{name}{index}.png", seed=index)
+    for seed in range(10):
+        module = data(tmp_path, labels="folder", conditional=True, validation_fraction=0.5, seed=seed, batch_size=1)
+        trained = Counter(module.store.images[index].file[0] for index in module.train_images)
+        assert set(trained) == {"a", "b", "c"}
+        assert len(module.validation_images) == 4
+    # More than can be held out: one of each is left. Without labels, one at all.
+    module = data(tmp_path, labels="folder", conditional=True, validation_fraction=0.9, batch_size=1)
+    assert Counter(module.store.images[index].file[0] for index in module.train_images) == {"a": 1, "b": 1, "c": 1}
+    assert len(data(tmp_path, validation_fraction=0.99, batch_size=1).train_images) == 1
+
+
+def test_classes_that_networks_are_told(images, write_image):
+    assert data(images, labels="folder", conditional=True).n_classes == 2
+    assert data(images, labels="folder").n_classes == 0
+    assert data(images).n_classes == 0
+    with pytest.raises(InputError, match=r"data.conditional is true, but there are no labels"):
+        ImageData(images, conditional=True)
+    with pytest.raises(InputError, match=r"all 20 images are of the class 'png' .* two or more are needed"):
+        data(images, labels=r"\.(png)", conditional=True)
+    with pytest.raises(InputError, match=r"all 20 images are of the class 'png'"):
+        _ = ImageData(images, labels=r"\.(png)", conditional=True).n_classes
+    assert data(images, labels=r"\.(png)").class_names == ["png"]
+    write_image(images / "gong" / "gong.png", n_frames=80)
+    held_out = {"labels": "folder", "validation": "^(gong|00)"}
+    with pytest.raises(InputError, match=r"no image of the class 'gong' is left to train on"):
+        data(images, conditional=True, **held_out)
+    assert data(images, **held_out).class_names == ["bell", "drum", "gong"]
+
+
+def test_large_validation_is_said(tmp_path, write_image, capsys):
+    def said(**options) -> str:
+        data(tmp_path, n_frames=32, batch_size=1, **options).setup("fit")
+        return capsys.readouterr().out
+
+    write_image(tmp_path / "0.png", n_frames=60)
+    assert said() == ""
+    write_image(tmp_path / "1.png", n_frames=60)
+    assert said().startswith("note: 50% of what was recorded is held out for validation")
+    assert said(validation_fraction=0.0) == ""
+    assert said(validation="^0") == ""
+    for index in range(2, 20):
+        write_image(tmp_path / f"{index}.png", n_frames=60)
+    assert said() == ""
+
+
+def test_grey_images_are_refused(tmp_path, write_image):
+    for index in range(3):
+        encode_image(tmp_path / f"{index}.png", torch.ones(65, 80), SMALL)
+    with pytest.raises(InputError, match=r"all cells of 3 crops that were looked at are equal, so there is nothing"):
+        data(tmp_path, batch_size=1, validation_fraction=0.0)
+    write_image(tmp_path / "3.png", n_frames=80)
+    data(tmp_path, batch_size=1, validation_fraction=0.0)
+    with pytest.raises(InputError, match=r"look at the images, and at data.top_db"):
+        data(tmp_path, batch_size=1, validation_fraction=0.0, top_db=200.0)
 
 
 def test_labels_from_folder_and_pattern(images):

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from gan.errors import InputError
-from gan.model.dcgan import Discriminator, Generator, base_grid
+from gan.model.dcgan import Discriminator, Generator, LabelledLatent, base_grid
+from gan.model.resampling import Downsample, Upsample
 
 
 @pytest.mark.parametrize(
@@ -98,3 +99,114 @@ def test_normalization(normalization, batch_norms):
         assert norms == pytest.approx([1.0] * 5, rel=0.1)
     else:
         assert max(norms) < 0.6
+
+
+def test_names_of_weights_are_those_of_older_checkpoints():
+    names = set(Generator((32, 32), base_channels=2).state_dict())
+    norms = {f"layers.{i}.{name}" for i in (1, 4, 7) for name in ("weight", "bias", "running_mean", "running_var")}
+    norms |= {f"layers.{i}.num_batches_tracked" for i in (1, 4, 7)}
+    assert (
+        names == {"layers.0.weight", "layers.3.weight", "layers.6.weight", "to_image.weight", "to_image.bias"} | norms
+    )
+    names = set(Discriminator((32, 32), base_channels=2, normalization="none").state_dict())
+    assert names == {f"layers.{i}.{name}" for i in (0, 2, 4, 6) for name in ("weight", "bias")}
+
+
+@pytest.mark.parametrize("upsample", ["transposed", "resize"])
+@pytest.mark.parametrize("normalization", ["batch", "none"])
+def test_every_kind_of_generator_starts_dark_and_hears_its_latent(upsample, normalization):
+    torch.manual_seed(0)
+    generator = Generator((128, 64), base_channels=8, upsample=upsample, normalization=normalization)
+    images = generator(torch.randn(16, 128)).detach()
+    assert images.shape == (16, 1, 128, 64)
+    assert float(images.mean()) == pytest.approx(-0.9, abs=0.05)
+    norms = sum(isinstance(layer, nn.BatchNorm2d) for layer in generator.modules())
+    assert norms == (4 if normalization == "batch" else 0)
+    # The paper's weights without normalization: 1e-6, no latent would be heard.
+    assert 0.003 < float(images.std(dim=0).mean()) < 0.1
+
+
+def test_without_normalization_variance_is_kept():
+    torch.manual_seed(0)
+    for upsample in ("transposed", "resize"):
+        generator = Generator((64, 64), base_channels=32, normalization="none", upsample=upsample)
+        features = torch.randn(32, 128, 1, 1)
+        for layer in generator.layers:
+            features = layer(features)
+        # Of what a ReLU leaves the mean square stays; smoothing takes a part of it away.
+        assert 0.1 < float(features.detach().square().mean()) < 2.0
+
+
+def test_images_without_batch_norm_depend_on_their_own_latent_only():
+    torch.manual_seed(0)
+    latents = torch.randn(4, 8)
+    generator = Generator((32, 32), latent_dim=8, base_channels=2, normalization="none")
+    torch.testing.assert_close(generator(latents)[:1], generator(latents[:1]))
+
+
+def test_upsample_is_bilinear():
+    images = torch.randn(2, 3, 5, 7)
+    bilinear = nn.functional.interpolate(images, scale_factor=2, mode="bilinear")
+    torch.testing.assert_close(Upsample(3)(images), bilinear)
+
+
+def test_downsample_is_torchs_without_aliases():
+    images = torch.randn(2, 3, 8, 12)
+    smooth = nn.functional.interpolate(images, scale_factor=0.5, mode="bilinear", antialias=True)
+    torch.testing.assert_close(Downsample(3)(images)[..., 1:-1, 1:-1], smooth[..., 1:-1, 1:-1])
+    torch.testing.assert_close(Downsample(3)(torch.ones(1, 3, 8, 8)), torch.ones(1, 3, 4, 4))
+
+
+@pytest.mark.parametrize(("upsample", "alike"), [("transposed", False), ("resize", True)])
+def test_resizing_treats_even_and_odd_pixels_alike(upsample, alike):
+    # Of a flat grid, where all latents' marks are the same, comes a flat image but near the borders.
+    torch.manual_seed(0)
+    to_image = Generator((64, 64), base_channels=4, upsample=upsample).to_image
+    flat = to_image(torch.rand(1, 4, 1, 1).expand(1, 4, 16, 16))[..., 4:-4, 4:-4].detach()
+    assert (float(flat.std()) < 1e-6) == alike
+
+
+def test_a_class_joins_the_latent_at_its_size():
+    torch.manual_seed(0)
+    labelled = LabelledLatent(3, 64)
+    latents, labels = torch.randn(5, 64), torch.tensor([0, 1, 2, 1, 0])
+    joined = labelled(latents, labels).detach()
+    torch.testing.assert_close(joined[:, :64], latents)
+    torch.testing.assert_close(joined[:, 64:].square().mean(dim=1), torch.ones(5))
+    torch.testing.assert_close(joined[1, 64:], joined[3, 64:])
+    assert (joined[0, 64:] != joined[1, 64:]).any()
+
+
+@pytest.mark.parametrize("normalization", ["none", "batch", "spectral"])
+def test_projection_by_hand(normalization):
+    torch.manual_seed(0)
+    discriminator = Discriminator((32, 64), n_classes=3, base_channels=4, normalization=normalization).eval()
+    images, labels = torch.randn(5, 1, 32, 64), torch.tensor([2, 0, 1, 1, 2])
+    features = discriminator.layers[:-1](images)
+    unconditional = discriminator.layers[-1](features).flatten()
+    vectors = discriminator.projection.weight[labels]
+    assert vectors.shape == features.shape == (5, 16, 4, 8)
+    expected = unconditional + torch.einsum("bcij,bcij->b", vectors, features)
+    torch.testing.assert_close(discriminator(images, labels), expected)
+    if normalization == "spectral":
+        norm = torch.linalg.matrix_norm(discriminator.projection.weight.detach().flatten(1), 2)
+        assert float(norm) == pytest.approx(1, rel=0.1)
+
+
+def test_labels_change_images():
+    torch.manual_seed(0)
+    generator = Generator((32, 32), n_classes=3, latent_dim=8, base_channels=2, normalization="none")
+    latents = torch.randn(1, 8).repeat(2, 1)
+    assert generator.n_classes == 3
+    one, other = generator(latents, torch.tensor([0, 1])).detach()
+    assert float((one - other).abs().mean()) > 1e-4
+
+
+@pytest.mark.parametrize("n_classes", [0, 2])
+def test_missing_and_superfluous_labels_are_errors(n_classes):
+    generator = Generator((32, 32), n_classes=n_classes, latent_dim=8, base_channels=2)
+    discriminator = Discriminator((32, 32), n_classes=n_classes, base_channels=2)
+    labels = None if n_classes else torch.zeros(2, dtype=torch.int64)
+    for network, given in ((generator, torch.randn(2, 8)), (discriminator, torch.randn(2, 1, 32, 32))):
+        with pytest.raises(ValueError, match=f"a network of {n_classes} classes was called with"):
+            network(given, labels)

@@ -1,16 +1,19 @@
 """The training step: what moves, what does not, and that it learns."""
 
 import copy
+import math
 
 import pytest
 import torch
-from lightning import Trainer
+from lightning import Callback, Trainer
 from torch.utils.data import DataLoader
 
 from gan.data.crops import Batch
+from gan.errors import InputError
+from gan.model.augment import Augment
 from gan.model.dcgan import Discriminator, Generator
 from gan.model.gan import GAN
-from gan.model.losses import NonSaturating
+from gan.model.losses import NonSaturating, RelativisticPairing
 from gan.model.penalties import R1
 
 SIZE = (32, 32)
@@ -152,3 +155,156 @@ def test_it_learns_a_simple_distribution(tmp_path):
     assert float(dark.mean()) == pytest.approx(-0.8, abs=0.15)
     share_left = float((halves[0] > halves[1]).float().mean())
     assert 0.2 < share_left < 0.8
+
+
+def test_generator_moves_after_every_nth_step_of_the_discriminator(tmp_path):
+    gan = small_gan(n_discriminator_steps=3, generator_lr=1e-3)
+    start = copies(gan.generator)
+    trained(gan, tmp_path, 2)
+    for name, weight in gan.generator.named_parameters():
+        torch.testing.assert_close(weight.detach(), start[name], rtol=0, atol=0)
+    trained(gan, tmp_path, 2)  # the fourth batch: one step, of Adam's length
+    moved = torch.cat([(weight.detach() - start[n]).abs().flatten() for n, weight in gan.generator.named_parameters()])
+    assert float(moved.median()) == pytest.approx(1e-3, rel=0.01)
+    assert gan.batches_seen == 4
+
+
+def test_gradients_are_no_longer_than_asked(tmp_path):
+    lengths = []
+
+    class Watched(GAN):
+        def _clip(self, network):
+            super()._clip(network)
+            lengths.append(float(torch.cat([weight.grad.flatten() for weight in network.parameters()]).norm()))
+
+    for clip in (None, 1e-4):
+        torch.manual_seed(0)
+        networks = Generator(SIZE, latent_dim=8, base_channels=8), Discriminator(SIZE, 0, 8, normalization="none")
+        trained(Watched(*networks, NonSaturating(), gradient_clip=clip), tmp_path, 2)
+    free, clipped = lengths[:4], lengths[4:]
+    assert min(free) > 3e-4
+    assert clipped == pytest.approx([1e-4] * 4, rel=1e-2)
+
+
+def test_learning_rates_follow_their_schedule(tmp_path):
+    gan = small_gan(
+        generator_lr=1e-3,
+        discriminator_lr=4e-3,
+        lr_scheduler=lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5),
+    )
+    seen = []
+
+    class Watch(Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            seen.append([optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers])
+
+    trained(gan, tmp_path, 2, n_epochs=3, callbacks=[Watch()])
+    assert seen == [[1e-3, 4e-3], [5e-4, 2e-3], [2.5e-4, 1e-3]]
+
+
+def test_augmentation_is_seen_by_the_discriminator_alone(tmp_path):
+    seen = []
+
+    class Watched(Discriminator):
+        def forward(self, images, labels=None):
+            seen.append(float((images == -1.0).float().mean()))
+            return super().forward(images, labels)
+
+    class Black(Augment):
+        def forward(self, images):
+            return images * 0 - 1
+
+    def gan(augment):
+        torch.manual_seed(0)
+        networks = Generator(SIZE, latent_dim=8, base_channels=8), Watched(SIZE, base_channels=8, normalization="none")
+        return GAN(*networks, RelativisticPairing(), penalty=R1(1.0), augment=augment)
+
+    trained(gan(None), tmp_path, 1)
+    assert max(seen) == 0.0
+    seen.clear()
+    black = trained(gan(Black(0.5, images_to_certainty=64)), tmp_path, 4)
+    # Real and fake in each of the two steps, and real once more in the penalty.
+    assert seen == [1.0] * 20
+    # Nothing can be told apart: never sure, so the probability falls by 32 images of 64, to where it stays.
+    assert black.augment.probability == 0.0
+
+
+def test_average_can_be_left_out(tmp_path):
+    gan = trained(small_gan(ema_decay=0.0), tmp_path, 3)
+    averaged = dict(gan.ema.module.named_parameters())
+    for name, weight in gan.generator.named_parameters():
+        torch.testing.assert_close(averaged[name], weight.detach(), rtol=0, atol=0)
+
+
+def test_latest_losses_are_the_last_batchs(tmp_path):
+    gan = trained(small_gan(penalty=R1(2.0, every=4)), tmp_path, 1)
+    assert set(gan.latest) == {"loss/discriminator", "loss/generator", "loss/penalty", "logits/real", "logits/fake"}
+    # At the start logits are near 0: twice the logarithm of 2, and once.
+    assert float(gan.latest["loss/discriminator"]) == pytest.approx(2 * math.log(2), abs=0.1)
+    assert float(gan.latest["loss/generator"]) == pytest.approx(math.log(2), abs=0.1)
+    # The penalty as it would be if it came every batch.
+    torch.manual_seed(0)
+    Generator(SIZE, latent_dim=8, base_channels=8)
+    discriminator = Discriminator(SIZE, base_channels=8, normalization="none")
+    images = torch.rand(8, 1, *SIZE, generator=torch.Generator().manual_seed(0)) - 0.5
+    expected = R1(2.0)(discriminator, images, images)
+    assert float(gan.latest["loss/penalty"]) == pytest.approx(float(expected.detach()), rel=1e-4)
+
+
+def test_bfloat16_trains(tmp_path):
+    full, half = (
+        trained(small_gan(penalty=R1(1.0), augment=Augment(0.2)), tmp_path, 3, precision=precision)
+        for precision in ("32-true", "bf16-mixed")
+    )
+    for name, weight in half.named_parameters():
+        assert weight.dtype == torch.float32
+        assert weight.isfinite().all(), name
+    for name in ("loss/discriminator", "loss/generator"):
+        assert half.latest[name].dtype == torch.float32
+        assert float(half.latest[name]) == pytest.approx(float(full.latest[name]), abs=0.05)
+
+
+def test_it_learns_which_label_is_which(tmp_path):
+    """Label 0 is bright on the left, label 1 on the right."""
+    generator = torch.Generator().manual_seed(0)
+
+    def batch() -> Batch:
+        labels = torch.randint(2, (16,), generator=generator)
+        images = torch.full((16, 1, *SIZE), -0.8)
+        images[labels == 0, :, :, :16] = 0.6
+        images[labels == 1, :, :, 16:] = 0.6
+        return Batch(images + 0.05 * torch.randn(images.shape, generator=generator), labels)
+
+    torch.manual_seed(0)
+    gan = GAN(
+        Generator(SIZE, 2, latent_dim=8, base_channels=8),
+        Discriminator(SIZE, 2, base_channels=8, normalization="none"),
+        NonSaturating(),
+        penalty=R1(1.0, every=2),
+        generator_lr=1e-3,
+        discriminator_lr=1e-3,
+        ema_decay=0.95,
+    )
+    trained(gan, tmp_path, 0, batches=[batch() for _ in range(400)])
+    labels = torch.arange(200) % 2
+    samples = gan.sample(torch.randn(200, 8, generator=generator), labels)
+    left = samples[..., 2:14].mean(dim=(1, 2, 3)) > samples[..., 18:30].mean(dim=(1, 2, 3))
+    assert float((left == (labels == 0)).float().mean()) > 0.98
+
+
+def test_networks_must_be_told_the_same():
+    with pytest.raises(InputError, match="must both be told the labels"):
+        GAN(Generator(SIZE, 3), Discriminator(SIZE), NonSaturating())
+
+
+def test_batch_norm_and_penalty_are_refused():
+    with pytest.raises(InputError, match="normalization"):
+        GAN(Generator(SIZE), Discriminator(SIZE, normalization="batch"), NonSaturating(), penalty=R1(1.0))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"n_discriminator_steps": 0}, "1 or more"), ({"gradient_clip": 0.0}, "above 0")]
+)
+def test_senseless_options_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        small_gan(**options)

@@ -1,6 +1,7 @@
 """The STFT and levels against librosa's, and the settings."""
 
 import dataclasses
+import json
 import warnings
 from typing import Any
 
@@ -171,6 +172,40 @@ def test_image_and_db_are_inverse() -> None:
     torch.testing.assert_close(back[..., -1, :], torch.full((2, 3, 5), -63.0))
     image = torch.from_numpy(np.random.default_rng(1).uniform(-1, 1, (2, 1, 8, 5)).astype(np.float32))
     torch.testing.assert_close(image_from_db(db_from_image(image, scale), scale), image, atol=1e-6, rtol=0)
+
+
+def test_image_per_frequency_by_hand() -> None:
+    # Heard is -70 to 10 dB; [-1, 1] is -50 to -10, -100 to 0 and 9 to 21 dB.
+    scale = ImageScale(10.0, 80.0, mean_db=(-30.0, -50.0, 15.0), deviation_db=(20.0 / 3, 50.0 / 3, 2.0))
+    level_db = torch.tensor([[-30.0, -20.0, 0.0], [-90.0, -50.0, 11.0], [10.0, 12.0, -80.0], [5.0, 5.0, 5.0]])
+    image = image_from_db(level_db, scale)
+    torch.testing.assert_close(image, torch.tensor([[0.0, 0.5, 1.0], [-0.4, 0.0, 1.0], [-5 / 6, -5 / 6, -1.0]]))
+    back = db_from_image(torch.tensor([[-1.0, 1.0], [-1.0, 1.0], [-1.0, 1.0]]), scale)
+    torch.testing.assert_close(back, torch.tensor([[-50.0, -10.0], [-70.0, 0.0], [9.0, 10.0], [-70.0, -70.0]]))
+
+
+def test_image_and_db_per_frequency_are_inverse() -> None:
+    rng = np.random.default_rng(0)
+    mean_db, deviation_db = rng.uniform(-50, -20, 8), rng.uniform(1, 5, 8)
+    scale = ImageScale(-3.0, 70.0, tuple(mean_db.tolist()), tuple(deviation_db.tolist()))
+    low, high = mean_db - 3 * deviation_db, mean_db + 3 * deviation_db
+    level_db = torch.from_numpy(rng.uniform(low[:, None], high[:, None], (2, 8, 5)).astype(np.float32))
+    with_highest = torch.cat([level_db, torch.zeros(2, 1, 5)], dim=1)
+    back = db_from_image(image_from_db(with_highest, scale), scale)
+    torch.testing.assert_close(back[:, :-1], level_db, atol=2e-5, rtol=0)
+    torch.testing.assert_close(back[:, -1], torch.full((2, 5), -73.0))
+
+
+def test_image_scale_comes_back_from_json_and_old_checkpoints() -> None:
+    scale = ImageScale(1.0, 70.0, (-3.25, -4.5), (1.5, 2.0))
+    assert ImageScale(**json.loads(json.dumps(dataclasses.asdict(scale)))) == scale
+    assert hash(ImageScale(**json.loads(json.dumps(dataclasses.asdict(scale))))) == hash(scale)
+    assert ImageScale(**{"top_db": 3.0, "range_db": 60.0}) == ImageScale(3.0, 60.0)
+    for wrong in ({"mean_db": (1.0,)}, {"mean_db": (1.0, 2.0), "deviation_db": (1.0,)}):
+        with pytest.raises(ValueError, match="mean_db and deviation_db"):
+            ImageScale(0.0, **wrong)
+    with pytest.raises(ValueError, match="above 0"):
+        ImageScale(0.0, mean_db=(1.0, 2.0), deviation_db=(1.0, 0.0))
 
 
 @pytest.mark.parametrize("range_db", [0.0, -1.0, 301.0, float("nan")])

@@ -9,10 +9,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
+from tqdm import trange
 
 from gan.data.store import ImageStore
 from gan.seed import derive_seed
 from gan.sound.spectrogram import ImageScale
+
+# Crops that a scale's means are taken of, and crops read at a time.
+_N_STATISTICS = 4096
+_N_READ = 64
+# Of a frequency that never changes: inaudible, and what a GAN makes there is no louder or quieter than this.
+_MIN_DEVIATION_DB = 0.1
 
 
 class Batch(NamedTuple):
@@ -35,7 +42,7 @@ class Crop(NamedTuple):
 
 
 class CropDataset(Dataset[Batch]):
-    """Crops of a store as images in [-1, 1]. An image shorter than a crop is followed by silence (-1).
+    """Crops of a store as images in [-1, 1]. An image shorter than a crop is followed by silence, the scale's floor.
 
     Args:
         store: The frames.
@@ -62,9 +69,18 @@ class CropDataset(Dataset[Batch]):
         if equal_levels:
             level_db[np.isfinite(level_db)] = scale.top_db
         # image = code * gain + offset: quantisation step and level worked into the [-1, 1] of `image_from_db`.
-        self._gain = -settings.floor_db / (2**settings.bits - 1) * 2 / scale.range_db
+        gain = -settings.floor_db / (2**settings.bits - 1) * 2 / scale.range_db
         offset = (level_db + settings.floor_db - scale.top_db) * 2 / scale.range_db + 1
         self._offset = torch.from_numpy(np.maximum(offset, -1e6).astype(np.float32))
+        # Of each frequency, what that [-1, 1] is multiplied with and raised by, and where its ends come to lie.
+        self._slope, self._shift = torch.ones(1), torch.zeros(1)
+        if scale.mean_db is not None:
+            centre_db, reach_db = scale.centre_and_reach_db()
+            self._slope = 0.5 * scale.range_db / reach_db
+            self._shift = (0.5 * (scale.floor_db + scale.top_db) - centre_db) / reach_db
+        self._gain = gain * self._slope
+        self._lowest = (self._shift - self._slope).clamp(-1.0, 1.0)
+        self._highest = (self._shift + self._slope).clamp(-1.0, 1.0)
 
     def __getitem__(self, crop: Crop) -> Batch:
         return self.__getitems__([crop])
@@ -80,9 +96,10 @@ class CropDataset(Dataset[Batch]):
             codes[row, : len(stretch)] = stretch[:, :-1]
             widths.append(len(stretch))
         chosen = torch.tensor([crop.image for crop in crops])
-        images = torch.from_numpy(codes).mul_(self._gain).add_(self._offset[chosen, None, None]).clamp_(-1.0, 1.0)
+        offset = self._offset[chosen, None, None] * self._slope + self._shift
+        images = torch.from_numpy(codes).mul_(self._gain).add_(offset).clamp_(self._lowest, self._highest)
         for row, width in enumerate(widths):
-            images[row, width:] = -1.0
+            images[row, width:] = self._lowest
         images = images.transpose(1, 2).unsqueeze(1).contiguous()
         return Batch(images, None if self.labels is None else self.labels[chosen])
 
@@ -143,6 +160,79 @@ def fresh_frames(store: ImageStore, chosen: Sequence[int], n_frames: int) -> Fre
     return Fresh(np.array(chosen, np.int64)[used], first[used], (width - first)[used])
 
 
+def side_by_side(fresh: Fresh, n_frames: int) -> list[Crop]:
+    """All fresh frames cut into crops that do not overlap; what is left at an image's end is left out.
+
+    Args:
+        fresh: What to cut from.
+        n_frames: Width of a crop.
+    """
+    return [
+        Crop(image, first + start)
+        for image, first, width in zip(*(column.tolist() for column in fresh), strict=True)
+        for start in range(0, max(1, width - n_frames + 1), n_frames)
+    ]
+
+
+def drawn_crops(fresh: Fresh, n_frames: int, n_crops: int, rng: np.random.Generator) -> list[Crop]:
+    """Crops as an epoch of training has them, at random places and in random order, at most so many.
+
+    Args:
+        fresh: What to cut from.
+        n_frames: Width of a crop.
+        n_crops: Most crops.
+        rng: What draws them.
+    """
+    return _at_random_places(fresh, rng.permutation(_slots(fresh, n_frames))[:n_crops], n_frames, rng)
+
+
+def _slots(fresh: Fresh, n_frames: int) -> NDArray[np.int64]:
+    """Which image each crop of an epoch is cut from: one of k times n_frames frames k times."""
+    return np.repeat(np.arange(len(fresh.images)), np.maximum(1, fresh.width // n_frames))
+
+
+def _at_random_places(fresh: Fresh, places: NDArray[np.int64], n_frames: int, rng: np.random.Generator) -> list[Crop]:
+    starts = rng.integers(0, np.maximum(1, fresh.width[places] - n_frames + 1)) + fresh.first[places]
+    return [Crop(int(image), int(start)) for image, start in zip(fresh.images[places], starts, strict=True)]
+
+
+def per_frequency_scale(dataset: CropDataset, crops: Sequence[Crop]) -> ImageScale:
+    """A scale that has mean and deviation of each frequency (Donahue, McAuley and Puckette 2019, section 3.2).
+
+    They are those of what the GAN sees: of levels that are clipped to the range, and with the silence that short
+    images are filled up with. Of many crops, 4096 that are spread evenly are read: their mean is within 2 % of a
+    deviation of that of all, be the frames of a crop as alike as they may.
+
+    Args:
+        dataset: The crops, on one scale for all frequencies: its range is kept.
+        crops: Those that count.
+    """
+    chosen = spread_evenly(crops, _N_STATISTICS)
+    n_freqs = dataset.store.settings.n_freqs - 1
+    total, squares = torch.zeros(2, n_freqs, dtype=torch.float64)
+    for start in trange(0, len(chosen), _N_READ, desc="levels", unit_scale=_N_READ, unit="crop", disable=None):
+        images = dataset.__getitems__(chosen[start : start + _N_READ]).images.double()
+        total += images.sum((0, 1, 3))
+        squares += images.square().sum((0, 1, 3))
+    n_cells = len(chosen) * dataset.n_frames
+    mean = total / n_cells
+    deviation = (squares / n_cells - mean.square()).clamp_min(0).sqrt()
+    scale, half = dataset.scale, 0.5 * dataset.scale.range_db
+    return ImageScale(
+        scale.top_db,
+        scale.range_db,
+        tuple((scale.floor_db + (mean + 1) * half).tolist()),
+        tuple((deviation * half).clamp_min(_MIN_DEVIATION_DB).tolist()),
+    )
+
+
+def spread_evenly(crops: Sequence[Crop], n_crops: int) -> list[Crop]:
+    """At most so many of some crops, evenly spread."""
+    if len(crops) <= n_crops:
+        return list(crops)
+    return [crops[index * len(crops) // n_crops] for index in range(n_crops)]
+
+
 class CropSampler(Sampler[list[Crop]]):
     """Random crops, batch after batch; which ones depends on the seed and the number of batches seen, on nothing else.
 
@@ -178,8 +268,7 @@ class CropSampler(Sampler[list[Crop]]):
         self.rank = rank
         self.n_ranks = n_ranks
         self._fresh = fresh_frames(store, chosen, n_frames)
-        # Which image each crop of an epoch is cut from.
-        self._slots = np.repeat(np.arange(len(self._fresh.images)), np.maximum(1, self._fresh.width // n_frames))
+        self._slots = _slots(self._fresh, n_frames)
 
     @property
     def n_crops(self) -> int:
@@ -195,9 +284,5 @@ class CropSampler(Sampler[list[Crop]]):
         for batch in range(start, len(self)):
             rng = np.random.default_rng(derive_seed(self.seed, "crops", epoch, batch))
             step = order[batch * self.batch_size * self.n_ranks :][: self.batch_size * self.n_ranks]
-            starts = rng.integers(0, np.maximum(1, self._fresh.width[step] - self.n_frames + 1))
-            starts += self._fresh.first[step]
-            crops = [
-                Crop(int(image), int(start)) for image, start in zip(self._fresh.images[step], starts, strict=True)
-            ]
+            crops = _at_random_places(self._fresh, step, self.n_frames, rng)
             yield crops[self.rank * self.batch_size :][: self.batch_size]

@@ -1,25 +1,37 @@
 """Batches of random crops of the images of a folder."""
 
-import math
-import re
+import dataclasses
 import statistics
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from gan.data.build import AS_FOUND, find_settings, open_store
-from gan.data.crops import Batch, Crop, CropDataset, CropSampler, fresh_frames
+from gan.data.crops import (
+    Batch,
+    Crop,
+    CropDataset,
+    CropSampler,
+    fresh_frames,
+    per_frequency_scale,
+    side_by_side,
+    spread_evenly,
+)
 from gan.data.kind import differing
+from gan.data.labels import check_trained, count_classes, find_labels
+from gan.data.split import matching, random_share
 from gan.data.store import ImageStore
 from gan.errors import InputError
-from gan.seed import derive_seed
 from gan.sound.figure.options import FigureOptions
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import ImageScale
+
+# Crops that are read to see whether there is anything in them.
+_N_LOOKED_AT = 48
 
 
 class ImageData(LightningDataModule):
@@ -31,11 +43,17 @@ class ImageData(LightningDataModule):
         batch_size: Crops in a batch, per process.
         range_db: What the GAN sees: this many dB below top_db. The image files keep more.
         top_db: Level of white in dB; if not given, the loudest cell of all images or, with equal_levels, their median.
+        normalization: "global": -1 and 1 are the range's ends for all frequencies alike; "per_frequency": each
+            frequency's mean less and plus 3 of its standard deviations over the training images (SpecGAN).
         equal_levels: Lift each image until its loudest cell is white: for recordings of very different levels, most of
             which would else be dark and partly lost.
         labels: Where labels come from: "folder" for the first sub-folder, or a regular expression with one group
             that is searched for in each image's path below the folder; no labels if not given.
-        validation_fraction: Share of the recordings that is not trained on.
+        conditional: Whether the networks are told the labels.
+        validation_fraction: Share of the recordings that is not trained on: drawn at random, but never the last one of
+            a class.
+        validation: Recordings that are not trained on, instead of a random share: those whose name this regular
+            expression is found in.
         num_workers: Processes that prepare batches; 0 to do it in the training process, which is seldom slower.
         store: Folder for the decoded frames; `.store` in the folder of images if not given.
         figures: How to read figures.
@@ -52,9 +70,12 @@ class ImageData(LightningDataModule):
         batch_size: int = 64,
         range_db: float = 80.0,
         top_db: float | None = None,
+        normalization: Literal["global", "per_frequency"] = "global",
         equal_levels: bool = False,
         labels: str | None = None,
+        conditional: bool = False,
         validation_fraction: float = 0.05,
+        validation: str | None = None,
         num_workers: int = 0,
         store: Path | None = None,
         figures: FigureOptions = AS_FOUND,
@@ -66,14 +87,19 @@ class ImageData(LightningDataModule):
                 raise InputError(f"data.{name} is {value}; it must be 1 or more")
         if not 0 <= validation_fraction < 1:
             raise InputError(f"data.validation_fraction is {validation_fraction}; it must lie in [0, 1)")
+        if conditional and labels is None:
+            raise InputError("data.conditional is true, but there are no labels; say where they are with data.labels")
         self.images = images
         self.n_frames = n_frames
         self.batch_size = batch_size
         self.range_db = range_db
         self.top_db = top_db
+        self.normalization = normalization
         self.equal_levels = equal_levels
         self.labels = labels
+        self.conditional = conditional
         self.validation_fraction = validation_fraction
+        self.validation = validation
         self.num_workers = num_workers
         self.store_folder = images / ".store" if store is None else store
         self.figures = figures
@@ -92,11 +118,17 @@ class ImageData(LightningDataModule):
 
     @property
     def scale(self) -> ImageScale:
-        """Which levels are -1 and 1: of the run that is resumed, else as asked, else from the loudest image."""
+        """Which levels are -1 and 1: of the run that is resumed, else as asked, else from the images; after `setup`."""
         return self._own_scale if self._restored_scale is None else self._restored_scale
 
     @cached_property
     def _own_scale(self) -> ImageScale:
+        if self.normalization == "global":
+            return self._global_scale
+        return per_frequency_scale(self.crops(self._global_scale), self._side_by_side(self.train_images))
+
+    @cached_property
+    def _global_scale(self) -> ImageScale:
         levels = [image.level_db for image in self.store.images if image.level_db is not None]
         if not levels:
             raise InputError(f"{self.images}: all images are silent")
@@ -114,31 +146,27 @@ class ImageData(LightningDataModule):
         """Names of the labels, sorted; a label is an index into them."""
         return sorted(set(self._names))
 
+    @property
+    def n_classes(self) -> int:
+        """Number of classes that the networks are told apart; 0 if they are not told. Builds the store in that case.
+
+        Raises:
+            InputError: If there is one class only.
+        """
+        return count_classes(self._names, self.labels) if self.conditional and self.labels is not None else 0
+
     @cached_property
     def _names(self) -> list[str]:
-        if self.labels is None:
-            return []
-        pattern = "([^/]+)/" if self.labels == "folder" else self.labels
-        try:
-            compiled = re.compile(pattern)
-        except re.error as error:
-            raise InputError(f"data.labels is {pattern!r}, which is no regular expression ({error})") from error
-        if compiled.groups != 1:
-            raise InputError(f"data.labels is {pattern!r}; it must have one group, e.g. '([0-9])_', or be 'folder'")
-        names = []
-        for image in self.store.images:
-            found = compiled.match(image.file) if self.labels == "folder" else compiled.search(image.file)
-            if found is None:
-                raise InputError(f"{self.images / image.file}: no label in its path ({self.labels}); move or rename it")
-            names.append(found.group(1))
-        return names
+        files = [image.file for image in self.store.images]
+        return [] if self.labels is None else find_labels(files, self.labels, self.images)
 
     def setup(self, stage: str | None = None) -> None:
         """Build or refresh the store, split the images and check that they fit.
 
         Raises:
-            InputError: If no image is as long as a crop, an epoch has no whole batch, or the image that `settings`
-                are from is not like most of them.
+            InputError: If no image is as long as a crop, an epoch has no whole batch, the image that `settings` are
+                from is not like most of them, all images are one grey, or the networks are to be told labels that do
+                not allow it.
         """
         if names := differing(self.settings, self.store.settings):
             first, most = self.settings.to_dict(), self.store.settings.to_dict()
@@ -154,30 +182,60 @@ class ImageData(LightningDataModule):
                 f"{widest}; set data.n_frames to at most {widest}"
             )
         self.train_images, self.validation_images = self._split()
+        if self.n_classes:
+            check_trained(self._names, self.train_images)
         sampler = self._sampler()
         if len(sampler) == 0:
             raise InputError(
                 f"data.batch_size is {self.batch_size}, more than the {sampler.n_crops} crops of an epoch; lower it to "
                 f"{max(1, sampler.n_crops // sampler.n_ranks)} or add recordings"
             )
+        self._check_that_it_varies()
+        if stage == "fit":
+            self._note_large_validation()
 
     def _split(self) -> tuple[list[int], list[int]]:
-        # By recording, never by image: windows of one recording overlap. Each recording's place in the order depends
-        # on its own name only, so new ones do not move old ones across the split.
-        recordings = sorted({im.recording for im in self.store.images}, key=lambda name: derive_seed(self.seed, name))
-        n_validation = math.ceil(self.validation_fraction * len(recordings)) if len(recordings) > 1 else 0
-        held_out = set(recordings[:n_validation])
+        recordings = [image.recording for image in self.store.images]
+        if self.validation is not None:
+            held_out = matching(recordings, self.validation)
+        else:
+            classes = self._names or [""] * len(recordings)
+            held_out = random_share(recordings, classes, self.validation_fraction, self.seed)
         train: list[int] = []
         validation: list[int] = []
-        for index, image in enumerate(self.store.images):
-            (validation if image.recording in held_out else train).append(index)
+        for index, recording in enumerate(recordings):
+            (validation if recording in held_out else train).append(index)
         return train, validation
 
-    def crops(self) -> CropDataset:
-        """All crops of the store, addressed by `Crop`."""
+    def _check_that_it_varies(self) -> None:
+        crops = spread_evenly(self._side_by_side(self.train_images), _N_LOOKED_AT)
+        images = self.crops(self._global_scale).__getitems__(crops).images
+        if images.min() == images.max():
+            raise InputError(
+                f"{self.images}: all cells of {len(crops)} crops that were looked at are equal, so there is nothing to "
+                "learn; look at the images, and at data.top_db and data.range_db if you set them"
+            )
+
+    def _note_large_validation(self) -> None:
+        held_out, trained = (
+            sum(self.store.images[index].n_frames for index in part)
+            for part in (self.validation_images, self.train_images)
+        )
+        share = held_out / (held_out + trained)
+        if self.validation is None and share > max(0.1, 2 * self.validation_fraction):
+            print(
+                f"note: {share:.0%} of what was recorded is held out for validation, as there are few recordings; to "
+                "train on all of it, set data.validation_fraction to 0"
+            )
+
+    def _side_by_side(self, images: list[int]) -> list[Crop]:
+        return side_by_side(fresh_frames(self.store, images, self.n_frames), self.n_frames)
+
+    def crops(self, scale: ImageScale | None = None) -> CropDataset:
+        """All crops of the store, addressed by `Crop`, on the scale of the run if no other is given."""
         numbers = {name: number for number, name in enumerate(self.class_names)}
         labels = torch.tensor([numbers[name] for name in self._names]) if self.labels else None
-        return CropDataset(self.store, self.scale, self.n_frames, self.equal_levels, labels)
+        return CropDataset(self.store, scale or self.scale, self.n_frames, self.equal_levels, labels)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Random crops of the training images."""
@@ -198,12 +256,7 @@ class ImageData(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """The validation images, their fresh frames cut into crops side by side; an empty list if there are none."""
-        fresh = fresh_frames(self.store, self.validation_images, self.n_frames)
-        crops = [
-            Crop(image, first + start)
-            for image, first, width in zip(*(column.tolist() for column in fresh), strict=True)
-            for start in range(0, max(1, width - self.n_frames + 1), self.n_frames)
-        ]
+        crops = self._side_by_side(self.validation_images)
         if not crops:
             return []
         return self._loader([crops[i : i + self.batch_size] for i in range(0, len(crops), self.batch_size)])
@@ -222,9 +275,11 @@ class ImageData(LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint has to know to turn images into sound, in plain numbers."""
+        return {**self._state_but_scale(), "scale": dataclasses.asdict(self.scale)}
+
+    def _state_but_scale(self) -> dict[str, Any]:
         return {
             "settings": self.settings.to_dict(),
-            "scale": {"top_db": self.scale.top_db, "range_db": self.scale.range_db},
             "image_size": list(self.image_size),
             "class_names": self.class_names,
             "fingerprint": self.store.fingerprint,
@@ -236,7 +291,8 @@ class ImageData(LightningDataModule):
         Raises:
             InputError: If settings, size or labels differ.
         """
-        now = self.state_dict()
+        # Without the scale: it would be worked out from the images, only to be replaced.
+        now = self._state_but_scale()
         for name in ("settings", "image_size", "class_names"):
             if now[name] != state_dict[name]:
                 raise InputError(

@@ -5,7 +5,6 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
-from torch.nn.functional import pad
 from torch.utils.tensorboard import SummaryWriter
 
 from gan.data.crops import Crop
@@ -14,10 +13,9 @@ from gan.errors import InputError
 from gan.listen.picture import colour
 from gan.model.gan import GAN
 from gan.seed import derive_seed
-from gan.sound.inversion import waveform_from_image
+from gan.sound.inversion import image_from_waveform, waveform_from_image
 from gan.sound.phase.reconstructor import PhaseMethod
 from gan.sound.recording import read_excerpt
-from gan.sound.spectrogram import db_from_magnitude, image_from_db, magnitude_from_waveform
 
 # The loudest real crop is played at this peak, -6 dBFS: samples may be twice as loud before they clip.
 _REAL_PEAK = 0.5
@@ -30,7 +28,8 @@ class Listen(Callback):
 
     `real` is a stretch of a recording (if it is still where it was encoded from), `inverted` is the same stretch
     turned into an image and back, so that one hears what the inversion does and what the GAN does. `sample` are
-    generated from the same latents every time. All are played with one gain, so that levels can be compared.
+    generated from the same latents every time, in turn of each class if the networks know the labels. All are played
+    with one gain, so that levels can be compared.
 
     Args:
         n_samples: Number of generated sounds.
@@ -68,7 +67,8 @@ class Listen(Callback):
         if pl_module.batches_seen > 0:
             return
         for index, waveform in enumerate(real):
-            self._log(trainer, f"inverted_{index}", inverted[index], self._image(inverted[index], data), 0)
+            heard = image_from_waveform(inverted[index, None], data.settings, data.scale)[0]
+            self._log(trainer, f"inverted_{index}", inverted[index], heard, 0)
             if waveform is not None:
                 self._log(trainer, f"real_{index}", waveform, images[index], 0)
 
@@ -78,24 +78,43 @@ class Listen(Callback):
             return
         assert isinstance(pl_module, GAN)
         data = _data(trainer)
-        generator = torch.Generator().manual_seed(derive_seed(pl_module.seed, "listen"))
-        latents = torch.randn(self.n_samples, pl_module.latent_dim, generator=generator)
-        images = pl_module.sample(latents)
-        for index, waveform in enumerate(self._waveforms(images, data)):
-            self._log(trainer, f"sample_{index}", waveform, images[index], pl_module.batches_seen)
+        images = self.samples(pl_module)
+        for name, waveform, image in zip(
+            self.names(pl_module, data), self._waveforms(images, data), images, strict=True
+        ):
+            self._log(trainer, name, waveform, image, pl_module.batches_seen)
+
+    def samples(self, gan: GAN) -> Tensor:
+        """What is listened to: images of the same latents every time."""
+        generator = torch.Generator().manual_seed(derive_seed(gan.seed, "listen"))
+        latents = torch.randn(self.n_samples, gan.latent_dim, generator=generator)
+        return gan.sample(latents, torch.arange(self.n_samples) % gan.n_classes if gan.n_classes else None)
+
+    def names(self, gan: GAN, data: ImageData) -> list[str]:
+        """Their names in TensorBoard."""
+        if not gan.n_classes:
+            return [f"sample_{index}" for index in range(self.n_samples)]
+        return [f"sample_{index}_{data.class_names[index % gan.n_classes]}" for index in range(self.n_samples)]
+
+    def log_neighbours(self, trainer: Trainer, gan: GAN, crops: list[Crop]) -> None:
+        """Log the training crops that samples are nearest to, beside them.
+
+        Args:
+            trainer: The trainer.
+            gan: The model.
+            crops: Of each of the samples.
+        """
+        data = _data(trainer)
+        images = data.crops().__getitems__(crops).images.to(gan.device)
+        waveforms = self._waveforms(images, data)
+        for name, waveform, image in zip(self.names(gan, data), waveforms, images, strict=True):
+            self._log(trainer, f"{name}_neighbour", waveform, image, gan.batches_seen)
 
     def _waveforms(self, images: Tensor, data: ImageData) -> Tensor:
         # A network that diverged makes what no phase can be found for; that is silence, and no end of the training.
         playable = images.isfinite().flatten(1).all(1)
         waveforms = waveform_from_image(images.nan_to_num(0.0, 0.0, 0.0), data.scale, self.phase(data.settings))
         return waveforms * playable[:, None]
-
-    def _image(self, waveform: Tensor, data: ImageData) -> Tensor:
-        level_db = db_from_magnitude(magnitude_from_waveform(waveform, data.settings), top_db=None)
-        image = image_from_db(level_db, data.scale)[None]
-        # Frames that reach over the crop's ends see the cut, not the sound.
-        n_edge = min(data.settings.n_fft // (2 * data.settings.hop_length), (image.shape[-1] - 1) // 2)
-        return pad(image[..., n_edge : image.shape[-1] - n_edge], (n_edge, n_edge), mode="replicate")
 
     def _log(self, trainer: Trainer, name: str, waveform: Tensor, image: Tensor, step: int) -> None:
         n_fade = round(_FADE_SECONDS * _data(trainer).settings.sample_rate)

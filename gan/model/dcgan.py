@@ -6,15 +6,17 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gan.errors import InputError
+from gan.model.resampling import Upsample
 
 Normalization = Literal["none", "batch", "spectral"]
 
 # A spectrogram is mostly silence. Where nothing is active yet the generator begins there (tanh of this is -0.9) and
 # not at the middle grey of a photograph, which it would first have to unlearn, the borders last of all.
-_QUIET = -1.5
+QUIET = -1.5
 # The smaller side of the grid that the generator starts from; the classic network's is 4.
 _MIN_BASE, _MAX_BASE = 4, 15
 _MIN_STAGES = 3
@@ -55,66 +57,63 @@ def _advice(image_size: tuple[int, int]) -> str:
     )
 
 
+class LabelledLatent(nn.Module):
+    """Joins a latent and a vector that is learnt for its class, as long and as large as the latent.
+
+    Args:
+        n_classes: Number of classes.
+        latent_dim: Length of a latent, and of a class's vector.
+    """
+
+    def __init__(self, n_classes: int, latent_dim: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(n_classes, latent_dim)
+
+    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """Join.
+
+        Args:
+            latents: Shape (batch, latent_dim), standard normal.
+            labels: Shape (batch,), int64, in [0, n_classes).
+
+        Returns:
+            Shape (batch, 2 latent_dim), of mean square 1.
+        """
+        vectors = normalize(self.embedding(labels)) * math.sqrt(latents.shape[1])
+        return torch.cat([latents, vectors], dim=1)
+
+
+def check_labels(n_classes: int, labels: Tensor | None) -> None:
+    """A network with classes needs labels, one without has no use for them.
+
+    Raises:
+        ValueError: If labels are missing or too many.
+    """
+    if (labels is None) == (n_classes > 0):
+        raise ValueError(
+            f"a network of {n_classes} classes was called {'without' if labels is None else 'with'} labels"
+        )
+
+
 class Generator(nn.Module):
-    """Latents to images: a projection to a small grid, then transposed convolutions that double it.
+    """Latents to images: a projection to a small grid, then convolutions that double it.
 
     The first images are dark, as silence is, where the paper's are grey.
 
     Args:
         image_size: (n_freqs, n_frames); comes from the data.
+        n_classes: Number of labels; 0 to generate without them. Comes from the data.
         latent_dim: Length of a latent.
         base_channels: Channels of the last, largest hidden layer; each smaller one has twice as many.
         max_channels: Most channels of any layer.
+        normalization: "batch" is the paper's; "none" makes every image depend on its own latent only.
+        upsample: How a grid is doubled. "transposed" is the paper's: convolutions with stride 2, whose even and odd
+            pixels have different weights and hence different values, a checkerboard (Odena et al. 2016). In sound it
+            whistles. "resize": bilinear interpolation and a 3 x 3 convolution, smooth and about half as fast.
 
-    Raises:
-        InputError: If the sides of the image cannot be halved often enough.
-    """
-
-    def __init__(
-        self, image_size: tuple[int, int], latent_dim: int = 128, base_channels: int = 32, max_channels: int = 512
-    ) -> None:
-        super().__init__()
-        self.latent_dim = latent_dim
-        grid, stages = base_grid(image_size)
-        widths = [min(max_channels, base_channels * 2**stage) for stage in reversed(range(stages))]
-        layers: list[nn.Module] = [
-            nn.ConvTranspose2d(latent_dim, widths[0], grid, bias=False),
-            nn.BatchNorm2d(widths[0]),
-            nn.ReLU(inplace=True),
-        ]
-        for width, next_width in pairwise(widths):
-            layers += [
-                nn.ConvTranspose2d(width, next_width, 4, 2, 1, bias=False),
-                nn.BatchNorm2d(next_width),
-                nn.ReLU(inplace=True),
-            ]
-        self.layers = nn.Sequential(*layers)
-        self.to_image = nn.ConvTranspose2d(widths[-1], 1, 4, 2, 1)
-        self.apply(_initialise)
-        self.to_image.bias = nn.Parameter(torch.full((1,), _QUIET))
-
-    def forward(self, latents: Tensor) -> Tensor:
-        """Generate.
-
-        Args:
-            latents: Shape (batch, latent_dim), standard normal.
-
-        Returns:
-            Images, shape (batch, 1, n_freqs, n_frames), in [-1, 1].
-        """
-        images: Tensor = self.to_image(self.layers(latents[:, :, None, None]))
-        return images.tanh()
-
-
-class Discriminator(nn.Module):
-    """Images to logits: convolutions that halve the image down to a small grid, then one over all of it.
-
-    Args:
-        image_size: (n_freqs, n_frames); comes from the data.
-        base_channels: Channels of the first, largest layer; each smaller one has twice as many.
-        max_channels: Most channels of any layer.
-        normalization: "spectral" (Miyato et al. 2018) keeps the discriminator from running away from the generator;
-            "batch" is the DCGAN paper's (not on the first layer); "none".
+    Attributes:
+        n_classes: As given.
+        latent_dim: As given.
 
     Raises:
         InputError: If the sides of the image cannot be halved often enough.
@@ -123,11 +122,89 @@ class Discriminator(nn.Module):
     def __init__(
         self,
         image_size: tuple[int, int],
+        n_classes: int = 0,
+        latent_dim: int = 128,
+        base_channels: int = 32,
+        max_channels: int = 512,
+        normalization: Literal["batch", "none"] = "batch",
+        upsample: Literal["transposed", "resize"] = "transposed",
+    ) -> None:
+        super().__init__()
+        self.n_classes = n_classes
+        self.latent_dim = latent_dim
+        self.labelled = LabelledLatent(n_classes, latent_dim) if n_classes else None
+        grid, stages = base_grid(image_size)
+        widths = [min(max_channels, base_channels * 2**stage) for stage in reversed(range(stages))]
+        batch_norm = normalization == "batch"
+
+        def doubling(width: int, next_width: int, bias: bool) -> list[nn.Module]:
+            if upsample == "transposed":
+                return [nn.ConvTranspose2d(width, next_width, 4, 2, 1, bias=bias)]
+            return [Upsample(width), nn.Conv2d(width, next_width, 3, padding=1, bias=bias)]
+
+        def activation(width: int) -> list[nn.Module]:
+            return [*([nn.BatchNorm2d(width)] if batch_norm else []), nn.ReLU(inplace=True)]
+
+        joined = 2 * latent_dim if n_classes else latent_dim
+        layers = [nn.ConvTranspose2d(joined, widths[0], grid, bias=not batch_norm), *activation(widths[0])]
+        for width, next_width in pairwise(widths):
+            layers += [*doubling(width, next_width, bias=not batch_norm), *activation(next_width)]
+        self.layers = nn.Sequential(*layers)
+        *resize, to_image = doubling(widths[-1], 1, bias=True)
+        self.to_image = nn.Sequential(*resize, to_image) if resize else to_image
+        self.apply(_initialise)
+        if not batch_norm:
+            _keep_variance(self.layers)
+        to_image.bias = nn.Parameter(torch.full((1,), QUIET))
+
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Generate.
+
+        Args:
+            latents: Shape (batch, latent_dim), standard normal.
+            labels: Shape (batch,), int64, in [0, n_classes); None without classes.
+
+        Returns:
+            Images, shape (batch, 1, n_freqs, n_frames), in [-1, 1].
+        """
+        check_labels(self.n_classes, labels)
+        if self.labelled is not None:
+            latents = self.labelled(latents, labels)
+        images: Tensor = self.to_image(self.layers(latents[:, :, None, None]))
+        return images.tanh()
+
+
+class Discriminator(nn.Module):
+    """Images to logits: convolutions that halve the image down to a small grid, then one over all of it.
+
+    With classes, each has one more such convolution of its own, which adds what it finds to the logit (the projection
+    discriminator, Miyato and Koyama 2018, eq. 3: the inner product of a class's vector and the features).
+
+    Args:
+        image_size: (n_freqs, n_frames); comes from the data.
+        n_classes: Number of labels; 0 to judge without them. Comes from the data.
+        base_channels: Channels of the first, largest layer; each smaller one has twice as many.
+        max_channels: Most channels of any layer.
+        normalization: "spectral" (Miyato et al. 2018) keeps the discriminator from running away from the generator;
+            "batch" is the DCGAN paper's (not on the first layer); "none".
+
+    Attributes:
+        n_classes: As given.
+
+    Raises:
+        InputError: If the sides of the image cannot be halved often enough.
+    """
+
+    def __init__(
+        self,
+        image_size: tuple[int, int],
+        n_classes: int = 0,
         base_channels: int = 32,
         max_channels: int = 512,
         normalization: Normalization = "spectral",
     ) -> None:
         super().__init__()
+        self.n_classes = n_classes
         grid, stages = base_grid(image_size)
         widths = [1, *(min(max_channels, base_channels * 2**stage) for stage in range(stages))]
         layers: list[nn.Module] = []
@@ -139,23 +216,29 @@ class Discriminator(nn.Module):
             layers.append(nn.LeakyReLU(0.2, inplace=True))
         layers.append(nn.Conv2d(widths[-1], 1, grid))
         self.layers = nn.Sequential(*layers)
+        self.projection = nn.Conv2d(widths[-1], n_classes, grid, bias=False) if n_classes else None
         self.apply(_initialise)
         if normalization == "spectral":
-            for layer in self.layers:
+            for layer in self.modules():
                 if isinstance(layer, nn.Conv2d):
                     spectral_norm(layer)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Judge.
 
         Args:
             images: Shape (batch, 1, n_freqs, n_frames), in [-1, 1].
+            labels: Shape (batch,), int64, in [0, n_classes); None without classes.
 
         Returns:
             Logits, shape (batch,): above 0 for images taken to be real.
         """
-        logits: Tensor = self.layers(images)
-        return logits.flatten()
+        check_labels(self.n_classes, labels)
+        features = self.layers[:-1](images)
+        logits: Tensor = self.layers[-1](features).flatten()
+        if self.projection is not None and labels is not None:
+            logits = logits + self.projection(features).flatten(1).gather(1, labels[:, None]).flatten()
+        return logits
 
 
 def _initialise(module: nn.Module) -> None:
@@ -168,3 +251,16 @@ def _initialise(module: nn.Module) -> None:
         return
     if module.bias is not None:
         nn.init.zeros_(module.bias)
+
+
+def _keep_variance(layers: nn.Sequential) -> None:
+    """Weights from N(0, 2 / n), n being the inputs of a pixel (He et al. 2015, eq. 10).
+
+    Without normalization, the paper's weights let a latent's trace fade away from layer to layer.
+    """
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            # A transposed convolution spreads its weights over stride x stride output pixels; from 1 x 1, over all.
+            first = isinstance(layer, nn.ConvTranspose2d) and layer.stride == (1, 1)
+            weights = 1 if first else math.prod(layer.kernel_size) / math.prod(layer.stride)
+            nn.init.normal_(layer.weight, 0.0, math.sqrt(2 / (layer.in_channels * weights)))

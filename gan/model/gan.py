@@ -5,39 +5,56 @@ from typing import Any, cast
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import clip_grad_norm_
 from torch.optim import Adam, Optimizer
-from torch.optim.swa_utils import AveragedModel, update_bn
+from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 
 from gan.errors import InputError
+from gan.model.augment import Augment
 from gan.model.losses import AdversarialLoss
-from gan.model.penalties import Penalty
+from gan.model.penalties import Penalty, refuse_batch_norm
 from gan.seed import derive_seed
 
-_CALIBRATION_BATCH = 64
+_CALIBRATION_BATCH, _CALIBRATION_BATCHES = 64, 4
 
 
 class GAN(LightningModule):
     """A generator and a discriminator, trained against each other, and the generator's moving average.
 
-    One batch is one step of the discriminator and one of the generator. All random numbers of a batch follow from
-    the seed and the number of batches seen, so a resumed run draws what the unstopped run would have drawn.
+    One batch is one step of the discriminator and, every n_discriminator_steps batches, one of the generator. All
+    random numbers of a batch follow from the seed and the number of batches seen, so a resumed run draws what the
+    unstopped run would have drawn.
 
     Args:
-        generator: Latents (batch, generator.latent_dim) to images (batch, 1, n_freqs, n_frames) in [-1, 1].
-        discriminator: Images to logits (batch,).
+        generator: Latents (batch, generator.latent_dim), and labels (batch,) if it has classes, to images
+            (batch, 1, n_freqs, n_frames) in [-1, 1].
+        discriminator: Images, and labels if it has classes, to logits (batch,).
         loss: What the two minimise.
         penalty: What is added to the discriminator's loss to keep it smooth.
+        augment: How images are changed at random before the discriminator sees them.
         generator_lr: Learning rate of the generator's Adam.
         discriminator_lr: Learning rate of the discriminator's Adam.
         betas: Adam's decay rates, of both.
+        lr_scheduler: Schedule of both learning rates, stepped after every epoch.
+        n_discriminator_steps: Steps of the discriminator, each with a batch of its own, to one of the generator.
+        gradient_clip: Greatest norm of a network's gradient; longer ones are shortened to it.
         ema_decay: Decay of the moving average of the generator's weights that samples are made with (Karras et al.
-            2018, section 4.1); lower at first, so that the average does not hang on the start.
+            2018, section 4.1); lower at first, so that the average does not hang on the start. 0 for no average:
+            samples come from the newest weights.
         seed: Seed of the latents.
 
     Attributes:
         latent_dim: Length of a latent.
+        n_classes: Number of classes that the networks are told of; 0 if they are not.
         batches_seen: Batches of the run so far, a resumed run's included: the x axis of all that is logged.
+        latest: The losses and mean logits of the last batch, scalars on the module's device, under their tags.
+
+    Raises:
+        InputError: If the networks do not go together, with each other or with the penalty.
     """
 
     def __init__(
@@ -46,13 +63,26 @@ class GAN(LightningModule):
         discriminator: nn.Module,
         loss: AdversarialLoss,
         penalty: Penalty | None = None,
+        augment: Augment | None = None,
         generator_lr: float = 2e-4,
         discriminator_lr: float = 2e-4,
         betas: tuple[float, float] = (0.5, 0.999),
+        lr_scheduler: LRSchedulerCallable | None = None,
+        n_discriminator_steps: int = 1,
+        gradient_clip: float | None = None,
         ema_decay: float = 0.995,
         seed: int = 0,
     ) -> None:
         super().__init__()
+        self.n_classes = cast(int, getattr(generator, "n_classes", 0))
+        if self.n_classes != getattr(discriminator, "n_classes", 0):
+            raise InputError("model.generator and model.discriminator must both be told the labels, or neither")
+        if n_discriminator_steps < 1:
+            raise InputError(f"model.n_discriminator_steps is {n_discriminator_steps}; it must be 1 or more")
+        if gradient_clip is not None and gradient_clip <= 0:
+            raise InputError(f"model.gradient_clip is {gradient_clip}; it must be above 0, or null for none")
+        if penalty is not None:
+            refuse_batch_norm(discriminator, penalty)
         self.automatic_optimization = False
         # Twice as fast on a CPU, and what tensor cores want.
         self.generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -61,69 +91,112 @@ class GAN(LightningModule):
         self.ema.requires_grad_(False)
         self.loss = loss
         self.penalty = penalty
+        self.augment = augment
         self.generator_lr = generator_lr
         self.discriminator_lr = discriminator_lr
         self.betas = betas
+        self.lr_scheduler = lr_scheduler
+        self.n_discriminator_steps = n_discriminator_steps
+        self.gradient_clip = gradient_clip
         self.ema_decay = ema_decay
         self.seed = seed
         self.latent_dim = cast(int, generator.latent_dim)
         self.batches_seen = 0
+        self.latest: dict[str, Tensor] = {}
 
     @torch.no_grad()
-    def sample(self, latents: Tensor) -> Tensor:
+    def sample(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Generate with the averaged weights.
 
         Args:
             latents: Shape (batch, latent_dim), standard normal, any device.
+            labels: Shape (batch,), int64 in [0, n_classes), any device; needed if and only if there are classes.
 
         Returns:
             Images, shape (batch, 1, n_freqs, n_frames), in [-1, 1], on the module's device.
         """
         was_training = self.ema.training
         self.ema.eval()
-        images: Tensor = self.ema(latents.to(self.device))
+        images: Tensor = self.ema(latents.to(self.device), *([] if labels is None else [labels.to(self.device)]))
         self.ema.train(was_training)
         return images
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        """One step of the discriminator, then one of the generator."""
+        """One step of the discriminator, then, if it is its turn, one of the generator."""
         torch.manual_seed(derive_seed(self.seed, "step", self.batches_seen, self.global_rank))
         real = batch.images.to(memory_format=torch.channels_last)
+        labels = [batch.labels] if self.n_classes else []
         optimizer_g, optimizer_d = self._two_optimizers()
         latents = torch.randn(len(real), self.latent_dim, device=self.device)
-        fake = self.generator(latents)
+        generators_turn = (self.batches_seen + 1) % self.n_discriminator_steps == 0
+        with torch.set_grad_enabled(generators_turn):
+            fake = self.generator(latents, *labels)
+        self._discriminator_step(optimizer_d, real, fake.detach(), labels)
+        if generators_turn:
+            self._generator_step(optimizer_g, real, fake, labels)
+            self.ema.update_parameters(self.generator)
+        self.batches_seen += 1
+        losses = {name: value for name, value in self.latest.items() if name.startswith("loss/")}
+        self.log_dict(losses, prog_bar=True, logger=False)
+        if self.batches_seen % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self._log(self.latest)
+            if self.augment is not None:
+                self._log({"augment/probability": self.augment.probability})
 
-        real_logits = self.discriminator(real)
-        fake_logits = self.discriminator(fake.detach())
-        loss_d = self.loss.discriminator(real_logits, fake_logits)
-        optimizer_d.zero_grad()
-        self.manual_backward(loss_d)
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Make the average ready for what listens and saves at an epoch's end, be it cut short or not."""
+        if self.trainer.is_last_batch or self.trainer.should_stop:
+            self.calibrate_average()
+
+    def on_train_epoch_end(self) -> None:
+        """Let the learning rates follow their schedule."""
+        for scheduler in self._schedulers():
+            scheduler.step()
+
+    def _discriminator_step(self, optimizer: Any, real: Tensor, fake: Tensor, labels: list[Tensor]) -> None:
+        if self.augment is not None:
+            real, fake = self.augment(real), self.augment(fake)
+        real_logits, fake_logits = self._logits(real, labels), self._logits(fake, labels)
+        loss = self.loss.discriminator(real_logits, fake_logits)
+        optimizer.zero_grad()
+        self.manual_backward(loss)
         if self.penalty is not None and self.batches_seen % self.penalty.every == 0:
-            self.manual_backward(self.penalty(self.discriminator, real, fake.detach()))
-        optimizer_d.step()
+            penalty = self.penalty(lambda images: self._logits(images, labels), real, fake)
+            self.manual_backward(penalty)
+            self.latest["loss/penalty"] = penalty.detach() / self.penalty.every
+        self._clip(self.discriminator)
+        optimizer.step()
+        if self.augment is not None:
+            self.augment.update(real_logits, fake_logits, self.loss.relative)
+        self.latest |= {
+            "loss/discriminator": loss.detach(),
+            "logits/real": real_logits.detach().mean(),
+            "logits/fake": fake_logits.detach().mean(),
+        }
 
+    def _generator_step(self, optimizer: Any, real: Tensor, fake: Tensor, labels: list[Tensor]) -> None:
         # The discriminator's weights need no gradient now: a third of its backward pass.
         self.discriminator.requires_grad_(False)
-        loss_g = self.loss.generator(real_logits.detach(), self.discriminator(fake))
-        optimizer_g.zero_grad()
-        self.manual_backward(loss_g)
-        optimizer_g.step()
+        if self.augment is not None:
+            real, fake = self.augment(real), self.augment(fake)
+        # Relative losses weigh fake against real, and the discriminator has moved since it last judged the real ones.
+        real_logits = self._logits(real, labels) if self.loss.relative else real.new_zeros(len(real))
+        loss = self.loss.generator(real_logits, self._logits(fake, labels))
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        self._clip(self.generator)
+        optimizer.step()
         self.discriminator.requires_grad_(True)
+        self.latest["loss/generator"] = loss.detach()
 
-        self.ema.update_parameters(self.generator)
-        self.batches_seen += 1
-        if self.trainer.is_last_batch:
-            self._calibrate_average()
-        self.log_dict({"loss_g": loss_g.detach(), "loss_d": loss_d.detach()}, prog_bar=True, logger=False)
-        if self.batches_seen % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            self._log(
-                {
-                    "loss/generator": loss_g,
-                    "loss/discriminator": loss_d,
-                    "logits/real": real_logits.mean(),
-                    "logits/fake": fake_logits.mean(),
-                }
-            )
+    def _logits(self, images: Tensor, labels: list[Tensor]) -> Tensor:
+        logits: Tensor = self.discriminator(images, *labels)
+        # Losses are differences of logits, which half precision rounds away.
+        return logits.float()
+
+    def _clip(self, network: nn.Module) -> None:
+        if self.gradient_clip is not None:
+            clip_grad_norm_(network.parameters(), self.gradient_clip)
 
     def on_validation_epoch_start(self) -> None:
         """Start the mean over the validation images."""
@@ -131,16 +204,19 @@ class GAN(LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Logits of images not trained on: where they fall below `logits/real`, the set is being learnt by heart."""
-        self._validation_logits.append(self.discriminator(batch.images))
+        self._validation_logits.append(self._logits(batch.images, [batch.labels] if self.n_classes else []))
 
     def on_validation_epoch_end(self) -> None:
         """Log their mean."""
         self._log({"logits/validation": torch.cat(self._validation_logits).mean()})
 
-    def configure_optimizers(self) -> list[Optimizer]:
-        """Adam for each network, the generator's first."""
-        generator = Adam(self.generator.parameters(), self.generator_lr, self.betas, fused=True)
-        return [generator, Adam(self.discriminator.parameters(), self.discriminator_lr, self.betas, fused=True)]
+    def configure_optimizers(self) -> Any:
+        """Adam for each network, the generator's first, and their schedules."""
+        optimizers: list[Optimizer] = [
+            Adam(self.generator.parameters(), self.generator_lr, self.betas, fused=True),
+            Adam(self.discriminator.parameters(), self.discriminator_lr, self.betas, fused=True),
+        ]
+        return optimizers, [self.lr_scheduler(optimizer) for optimizer in optimizers] if self.lr_scheduler else []
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load weights.
@@ -162,29 +238,55 @@ class GAN(LightningModule):
         checkpoint["batches_seen"] = self.batches_seen
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Go on counting, and with the learning rates that are asked for now: the optimizers would bring back theirs."""
         self.batches_seen = checkpoint["batches_seen"]
+        rates = self.generator_lr, self.discriminator_lr
+        for optimizer, rate in zip(checkpoint["optimizer_states"], rates, strict=True):
+            for group in optimizer["param_groups"]:
+                begun_with = group.get("initial_lr", group["lr"])
+                if rate != begun_with:
+                    group |= {"lr": group["lr"] * rate / begun_with if begun_with else rate, "initial_lr": rate}
+        for scheduler, rate in zip(checkpoint["lr_schedulers"], rates, strict=False):
+            scheduler["base_lrs"] = [rate] * len(scheduler["base_lrs"])
 
     def _two_optimizers(self) -> Sequence[Any]:
         optimizers = self.optimizers()
         assert isinstance(optimizers, list)
         return optimizers
 
-    def _log(self, values: dict[str, Tensor]) -> None:
+    def _schedulers(self) -> Sequence[LRScheduler]:
+        schedulers = self.lr_schedulers()
+        return schedulers if isinstance(schedulers, list) else []
+
+    def _log(self, values: Mapping[str, Tensor | float]) -> None:
         # Not self.log: its x axis counts from 0 and, for a second optimizer, twice.
         for logger in self.loggers:
-            logger.log_metrics({name: float(value.detach()) for name, value in values.items()}, step=self.batches_seen)
+            logger.log_metrics({name: float(value) for name, value in values.items()}, step=self.batches_seen)
 
     def _move_average(self, averages: Any, values: Any, n_averaged: Any) -> None:
         decay = min(self.ema_decay, (1 + self.batches_seen) / (10 + self.batches_seen))
         torch._foreach_lerp_(averages, values, 1 - decay)
 
-    def _calibrate_average(self) -> None:
+    @torch.no_grad()
+    def calibrate_average(self) -> None:
         """Give the averaged generator batch statistics of its own.
 
         Neither the trained generator's nor their average fit the averaged weights: samples would be dim and blurred,
-        and worse the longer the average is.
+        and worse the longer the average is. Done after the last batch of each epoch; before the first batch it makes
+        samples of the untrained generator what they will be in training.
         """
+        norms = [layer for layer in self.ema.modules() if isinstance(layer, _BatchNorm)]
+        if not norms:
+            return
+        momenta = [layer.momentum for layer in norms]
+        for layer in norms:
+            layer.reset_running_stats()
+            layer.momentum = None  # the mean over all batches
+        self.ema.train()
         source = torch.Generator().manual_seed(derive_seed(self.seed, "calibrate", self.batches_seen))
-        batches = [torch.randn(_CALIBRATION_BATCH, self.latent_dim, generator=source) for _ in range(4)]
-        update_bn(batches, self.ema, self.device)
+        for _ in range(_CALIBRATION_BATCHES):
+            latents = torch.randn(_CALIBRATION_BATCH, self.latent_dim, generator=source)
+            labels = [torch.arange(_CALIBRATION_BATCH, device=self.device) % self.n_classes] if self.n_classes else []
+            self.ema(latents.to(self.device), *labels)
+        for layer, momentum in zip(norms, momenta, strict=True):
+            layer.momentum = momentum

@@ -19,6 +19,8 @@ _WINDOWS: dict[Window, Callable[..., Tensor]] = {
     "hamming": torch.hamming_window,
     "blackman": torch.blackman_window,
 }
+# Standard deviations of a frequency's level from the value 0 to the values -1 and 1 of an image.
+_REACH = 3.0
 
 
 def padded_window(settings: SpectrogramSettings, device: torch.device | None = None) -> Tensor:
@@ -147,21 +149,54 @@ def magnitude_from_db(level_db: Tensor, ref: float = 1.0) -> Tensor:
 
 @dataclass(frozen=True)
 class ImageScale:
-    """How levels become the [-1, 1] of an image: the range_db below top_db.
+    """How levels become the [-1, 1] of an image: those from top_db to range_db below it are heard, others are clipped.
 
-    A choice of the training, not of the image files, which keep more.
+    With a mean and a deviation for each frequency, [-1, 1] is what lies within 3 deviations of a frequency's mean, so
+    that quiet frequencies are as bright as loud ones (Donahue, McAuley and Puckette 2019, section 3.2). Without them
+    it is the whole range_db, the same for all frequencies.
+
+    A choice of the training, not of the image files, which keep more. Plain numbers, for JSON and checkpoints.
 
     Attributes:
-        top_db: Level of the value 1, in dB (0 dB is a magnitude of 1).
-        range_db: dB from the value -1 to the value 1.
+        top_db: Highest level that is heard, in dB (0 dB is a magnitude of 1); without means, that of the value 1.
+        range_db: dB from the lowest level that is heard to the highest.
+        mean_db: Mean level of each frequency of an image, in dB; None for one scale for all frequencies.
+        deviation_db: Standard deviation of each, in dB, above 0.
+
+    Raises:
+        InputError: If range_db makes no sense.
     """
 
     top_db: float
     range_db: float = 80.0
+    mean_db: tuple[float, ...] | None = None
+    deviation_db: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.range_db <= 300:
             raise InputError(f"range_db is {self.range_db}; it must lie in (0, 300], 80 is usual")
+        if (self.mean_db is None) != (self.deviation_db is None):
+            raise ValueError("mean_db and deviation_db go together")
+        if self.mean_db is not None and self.deviation_db is not None:
+            # JSON gives lists; tuples keep the scale hashable and equal to what it was.
+            object.__setattr__(self, "mean_db", tuple(self.mean_db))
+            object.__setattr__(self, "deviation_db", tuple(self.deviation_db))
+            if len(self.mean_db) != len(self.deviation_db) or not min(self.deviation_db) > 0:
+                raise ValueError("mean_db and deviation_db have a number for each frequency; deviations are above 0")
+
+    @property
+    def floor_db(self) -> float:
+        """Lowest level that is heard, in dB."""
+        return self.top_db - self.range_db
+
+    def centre_and_reach_db(self, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+        """Level of the value 0 and dB from there to the values -1 and 1, of a scale that has means.
+
+        Returns:
+            Two tensors, float32, shape (n_freqs - 1,).
+        """
+        centre_db, deviation_db = torch.tensor([self.mean_db, self.deviation_db], device=device)
+        return centre_db, _REACH * deviation_db
 
 
 def image_from_db(level_db: Tensor, scale: ImageScale) -> Tensor:
@@ -174,7 +209,12 @@ def image_from_db(level_db: Tensor, scale: ImageScale) -> Tensor:
     Returns:
         Shape (..., n_freqs - 1, n_frames), in [-1, 1].
     """
-    return ((level_db[..., :-1, :] - scale.top_db) * (2.0 / scale.range_db) + 1.0).clamp(-1.0, 1.0)
+    level_db = level_db[..., :-1, :]
+    if scale.mean_db is None:
+        return ((level_db - scale.top_db) * (2.0 / scale.range_db) + 1.0).clamp(-1.0, 1.0)
+    centre_db, reach_db = scale.centre_and_reach_db(level_db.device)
+    heard_db = level_db.clamp(scale.floor_db, scale.top_db)
+    return ((heard_db - centre_db[:, None]) / reach_db[:, None]).clamp(-1.0, 1.0)
 
 
 def db_from_image(image: Tensor, scale: ImageScale) -> Tensor:
@@ -182,9 +222,13 @@ def db_from_image(image: Tensor, scale: ImageScale) -> Tensor:
 
     Args:
         image: Shape (..., n_freqs - 1, n_frames), in [-1, 1].
-        scale: The range.
+        scale: The range; with a scale for each frequency, levels that are not heard come back at its ends.
 
     Returns:
         Shape (..., n_freqs, n_frames), dB.
     """
-    return (pad(image, (0, 0, 0, 1), value=-1.0) - 1.0) * (0.5 * scale.range_db) + scale.top_db
+    if scale.mean_db is None:
+        return (pad(image, (0, 0, 0, 1), value=-1.0) - 1.0) * (0.5 * scale.range_db) + scale.top_db
+    centre_db, reach_db = scale.centre_and_reach_db(image.device)
+    level_db = (image * reach_db[:, None] + centre_db[:, None]).clamp(scale.floor_db, scale.top_db)
+    return pad(level_db, (0, 0, 0, 1), value=scale.floor_db)

@@ -1,0 +1,79 @@
+"""`gan evaluate`: how near what a run generates is to what it was trained on, and whether it has learnt it by heart."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from gan.errors import InputError
+from gan.evaluate.classifier import open_classifier
+from gan.evaluate.evaluation import Evaluation, Row, table
+from gan.files import atomic_write
+from gan.run import Run, load_run, open_data, untrained
+from gan.sound.phase.pghi import PGHIGriffinLim
+
+RESULT = "evaluation.json"
+
+
+def evaluate(run: Path, n_images: int = 1000, seed: int = 0, device: str = "cpu") -> int:
+    """Measure what a run generates against what it was trained on, beside rows whose numbers are known.
+
+    Samples of the newest checkpoint and of the best, an untrained generator and noise are compared with training crops,
+    as are recordings that were held out, and the same turned into sound and back. The nearer a row is to the held-out
+    recordings the better; below them it repeats what it was trained on, which the copy rate tells. The same numbers
+    are written to evaluation.json in the run's folder.
+
+    Args:
+        run: A run's folder, or one of its checkpoints.
+        n_images: Images of a row, and training crops that they are compared with.
+        seed: Seed of latents and crops.
+        device: Where to generate.
+
+    Returns:
+        Exit code.
+    """
+    if n_images < 1:
+        raise InputError(f"n_images is {n_images}; it must be 1 or more, 1000 is usual")
+    folder, checkpoints = _checkpoints(run)
+    data = open_data(folder, next(iter(checkpoints.values())))
+    classifier = open_classifier(data) if len(data.class_names) > 1 else None
+    evaluation = Evaluation(data, n_images, classifier, seed)
+    rows: dict[str, Row] = {}
+    for name, checkpoint in checkpoints.items():
+        trained = load_run(folder, checkpoint, device)
+        images, labels = evaluation.samples(trained.gan)
+        rows[f"{name}, batch {trained.batches_seen}"] = evaluation.measure(images, labels) | evaluation.memory(images)
+    images, labels = evaluation.samples(untrained(folder, next(iter(checkpoints.values()))).to(device))
+    rows["untrained"] = evaluation.measure(images, labels) | evaluation.memory(images)
+    known = evaluation.reference_rows(PGHIGriffinLim(data.settings))
+    noise = known.pop("noise")
+    rows = known | rows | {"noise": noise}
+    print(table(rows))
+    if classifier is not None and classifier.accuracy is not None:
+        print(f"classifier: {classifier.accuracy:.1%} right of {classifier.n_validation} held-out images")
+    if evaluation.n_block < 100:
+        print(f"note: only {evaluation.n_block} crops are held out, so numbers are rough")
+    with atomic_write(folder.folder / RESULT) as part:
+        part.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    print(f"written to {folder.folder / RESULT}")
+    return 0
+
+
+def _checkpoints(path: Path) -> tuple[Run, dict[str, Path]]:
+    """The run that a path means, and those of its checkpoints that are to be measured, by a name for each."""
+    if path.suffix == ".ckpt":
+        if not path.is_file():
+            raise InputError(f"{path}: no such checkpoint")
+        return Run(path.parent.parent), {path.stem: path}
+    run = Run(path)
+    checkpoints = {"newest": run.newest_checkpoint()}
+    return run, checkpoints | ({"best": run.best_checkpoint} if run.best_checkpoint.exists() else {})
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse the command line of `gan evaluate` and run it."""
+    parser = ArgumentParser(prog="gan evaluate", description=(evaluate.__doc__ or "").split("Args:")[0])
+    parser.add_argument("run", type=Path, metavar="RUN", help="A run's folder, or one of its checkpoints.")
+    parser.add_function_arguments(evaluate, skip={"run"})
+    return evaluate(**parser.parse_args(list(arguments)).as_dict())

@@ -1,0 +1,1 @@
+"""What tells how near generated images are to real ones."""

@@ -1,0 +1,96 @@
+"""The numbers of `gan evaluate` while a GAN trains, and the best checkpoint by them."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+from gan.errors import InputError
+from gan.evaluate.classifier import open_classifier
+from gan.evaluate.evaluation import Evaluation, table
+from gan.listen.callbacks import Listen, _data, _writers
+from gan.model.gan import GAN
+from gan.run import Run
+from gan.sound.phase.reconstructor import PhaseMethod
+
+
+class Evaluate(Callback):
+    """Measures samples every few epochs, keeps the best checkpoint, and lets the nearest training crops be heard.
+
+    The numbers are `gan.evaluate.evaluation.Evaluation`'s, under `metric/`; those of held-out recordings, of the same
+    inverted and of noise stand in TensorBoard's text tab, once. The best checkpoint is the one whose Frechet distance
+    to the training crops is least.
+
+    Args:
+        phase: How images become sound: the method that is listened to.
+        every_n_epochs: Epochs from one measurement to the next.
+        n_images: Generated images and training crops that are compared.
+
+    Raises:
+        InputError: If a number makes no sense.
+    """
+
+    def __init__(self, phase: PhaseMethod, every_n_epochs: int = 5, n_images: int = 500) -> None:
+        for name, value in (("every_n_epochs", every_n_epochs), ("n_images", n_images)):
+            if value < 1:
+                raise InputError(f"evaluate.{name} is {value}; it must be 1 or more")
+        self.phase = phase
+        self.every_n_epochs = every_n_epochs
+        self.n_images = n_images
+        self._best: float | None = None
+        self._evaluation: Evaluation | None = None
+        self._too_few = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best distance so far, for a checkpoint."""
+        return {"best": self._best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where a checkpoint was."""
+        self._best = state_dict["best"]
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure, if it is time."""
+        if (trainer.current_epoch + 1) % self.every_n_epochs:
+            return
+        assert isinstance(pl_module, GAN)
+        better = trainer.is_global_zero and self._measure(trainer, pl_module)
+        if trainer.strategy.broadcast(better):
+            assert trainer.log_dir is not None
+            trainer.save_checkpoint(Run(Path(trainer.log_dir)).best_checkpoint)
+
+    def _measure(self, trainer: Trainer, gan: GAN) -> bool:
+        """Log the numbers; returns whether they are the best so far."""
+        evaluation = self._open(trainer, gan)
+        if evaluation is None:
+            return False
+        images, labels = evaluation.samples(gan)
+        row = evaluation.measure(images, labels) | evaluation.memory(images)
+        for logger in trainer.loggers:
+            logger.log_metrics({f"metric/{name}": value for name, value in row.items()}, step=gan.batches_seen)
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, Listen):
+                callback.log_neighbours(trainer, gan, evaluation.neighbourhood(callback.samples(gan)).crops)
+        distance = row[evaluation.criterion]
+        if self._best is not None and distance >= self._best:
+            return False
+        self._best = distance
+        return True
+
+    def _open(self, trainer: Trainer, gan: GAN) -> Evaluation | None:
+        # Not before it is needed: sounds come first.
+        if self._evaluation is None and not self._too_few:
+            data = _data(trainer)
+            try:
+                classifier = open_classifier(data) if len(data.class_names) > 1 else None
+                self._evaluation = Evaluation(data, self.n_images, classifier)
+            except InputError as error:
+                # Training is of use all the same.
+                print(f"note: nothing is measured: {error}")
+                self._too_few = True
+                return None
+            if self._best is None:
+                known = table(self._evaluation.reference_rows(self.phase(data.settings)))
+                for writer in _writers(trainer):
+                    writer.add_text("metric/of_known_sounds", known, gan.batches_seen)
+        return self._evaluation
