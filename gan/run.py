@@ -125,8 +125,13 @@ def untrained(run: Run, checkpoint: Path) -> "GAN":
     return gan.eval()
 
 
-def open_data(run: Run, checkpoint: Path) -> "ImageData":
+def open_data(run: Run, checkpoint: Path, images: Path | None = None) -> "ImageData":
     """The images of a run, split and scaled as it was trained on them.
+
+    Args:
+        run: The run.
+        checkpoint: One of its checkpoints, which knows the scale.
+        images: Other images of the same kind, to compare with; the run's own if not given.
 
     Raises:
         InputError: If they are no longer there or not the same kind of images.
@@ -136,10 +141,12 @@ def open_data(run: Run, checkpoint: Path) -> "ImageData":
     from gan.data.datamodule import ImageData
 
     config = _config(run)
+    given = config["data"] | {"seed": config["seed_everything"]}
+    if images is not None:
+        given |= {"images": str(images), "store": None}
     parser = ArgumentParser()
     parser.add_class_arguments(ImageData, "data")
-    given = {"data": config["data"] | {"seed": config["seed_everything"]}}
-    data: ImageData = parser.instantiate(parser.parse_object(given)).data
+    data: ImageData = parser.instantiate(parser.parse_object({"data": given})).data
     data.load_state_dict(load_checkpoint(checkpoint)["ImageData"])
     data.setup("fit")
     return data

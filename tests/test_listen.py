@@ -38,13 +38,14 @@ class Writer:
 class FixedModel:
     """Stands for a GAN: gives back the images that it holds."""
 
-    latent_dim, seed, batches_seen, device = 4, 0, 0, torch.device("cpu")
+    latent_dim, n_classes, seed, batches_seen, device = 4, 0, 0, 0, torch.device("cpu")
 
     def __init__(self, images):
         self.images = images
         self.latents = []
 
-    def sample(self, latents):
+    def sample(self, latents, labels):
+        assert labels is None
         self.latents.append(latents)
         return self.images
 

@@ -43,8 +43,8 @@ def test_first_images_are_dark_to_the_borders():
     images = Generator((64, 128))(torch.randn(32, 128)).detach()
     for part in (images, images[..., 0], images[..., -1, :]):
         assert float(part.mean()) == pytest.approx(-0.9, abs=0.02)
-    # Nor do latents fade there: only the last convolution sees a third less.
-    assert float(images[..., 0].std(dim=0).mean() / images.std(dim=0).mean()) == pytest.approx(1.0, abs=0.3)
+    # Nor do the latents' marks fade there.
+    assert images[..., 0].std(dim=0).mean() > 0.7 * images.std(dim=0).mean()
     # tanh has a slope of 0.18 there; of 0.1 smoothing leaves a part.
     assert 0.003 < float(images.std(dim=0).mean()) < 0.02
 

@@ -8,7 +8,8 @@ import torch
 from conftest import SMALL, music
 
 from gan.listen import symptoms
-from gan.listen.symptoms import Symptom, Traits
+from gan.listen.symptoms import Symptom
+from gan.listen.traits import Traits
 from gan.sound.inversion import waveform_from_image
 from gan.sound.phase.griffin_lim import GriffinLim
 from gan.sound.spectrogram import ImageScale, db_from_magnitude, image_from_db, magnitude_from_waveform

@@ -21,8 +21,8 @@ from gan.errors import InputError
 from gan.evaluate.features import Embedding
 from gan.files import atomic_write
 from gan.seed import derive_seed
-from gan.sound.mel import mel_filters
-from gan.sound.settings import MelBands, SpectrogramSettings
+from gan.sound.mel import band_averages
+from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import ImageScale, db_from_image
 
 # Goes up when anything below changes what is learnt, so that classifiers of before are not taken for new ones.
@@ -74,7 +74,7 @@ class Classifier(nn.Module):
         self.class_names = list(class_names)
         self.accuracy: float | None = None
         self.n_validation = 0
-        bands = _band_weights(settings)
+        bands = band_averages(_N_BANDS, settings)
         self.register_buffer("bands", bands, persistent=False)
         blocks: list[nn.Module] = []
         for n_in, n_out in zip((1, *_CHANNELS), _CHANNELS, strict=False):
@@ -259,13 +259,6 @@ def _read(path: Path, data: ImageData, digest: str) -> Classifier | None:
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError):
         return None
     return classifier.eval()
-
-
-def _band_weights(settings: SpectrogramSettings) -> Tensor:
-    """Weights that average an image's frequencies in mel bands, shape (n_bands, n_freqs - 1); no band is empty."""
-    filters = mel_filters(MelBands(_N_BANDS, 0.0, settings.sample_rate / 2, norm=None), settings)[:, :-1]
-    filters = filters[filters.amax(1) > 0]
-    return filters / filters.sum(1, keepdim=True)
 
 
 def _read_levels(

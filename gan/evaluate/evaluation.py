@@ -75,12 +75,14 @@ class Evaluation:
         n_images: As given.
 
     Raises:
-        InputError: If there are too few training crops to compare with.
+        InputError: If there are too few training crops to compare with, or n_images asks for too few.
     """
 
     def __init__(
         self, data: ImageData, n_images: int = 1000, classifier: Classifier | None = None, seed: int = 0
     ) -> None:
+        if n_images < _LEAST:
+            raise InputError(f"n_images is {n_images}; it must be {_LEAST} or more, so that there is enough to compare")
         self.data = data
         self.n_images = n_images
         self.classifier = classifier
@@ -91,11 +93,13 @@ class Evaluation:
             self._embeddings.append(ClassifierFeatures(classifier))
         self._dataset = data.crops()
         train = self._draw("train", data.train_images)
-        if len(train) < _LEAST:
-            raise InputError(
-                f"{data.images}: {len(train)} training crops are too few to compare anything with; {_LEAST} are needed"
-            )
         self._real = {embedding.name: self._features(embedding, self._images(train)) for embedding in self._embeddings}
+        self._n_different = len(torch.unique(self._real[self.mel.name], dim=0))
+        if self._n_different < _LEAST:
+            raise InputError(
+                f"{data.images}: {self._n_different} different training crops are too few to compare anything with; "
+                f"{_LEAST} are needed"
+            )
         self._held_out = self._draw("held out", data.validation_images)
         self.n_block = len(self._held_out) if len(self._held_out) >= _LEAST else min(n_images, len(train))
         # By levels alone: a copy that is a little blurred or noisy has another texture.
@@ -223,7 +227,7 @@ class Evaluation:
             row[f"density_{name}_k5_n{n}"], row[f"coverage_{name}_k5_n{n}"] = map(
                 statistics.fmean, zip(*pairs, strict=True)
             )
-            n_bins = min(_MOST_BINS, n // 10, len(real) // 10)
+            n_bins = min(_MOST_BINS, n // 10, self._n_different // 10)
             row[f"different_bins_{name}_k{n_bins}_n{n}"] = statistics.fmean(
                 n_different_bins(real, block, derive_seed(self.seed, "bins"), n_bins)
                 for block in self._blocks(features)
@@ -251,15 +255,12 @@ class Evaluation:
 def table(rows: Mapping[str, Row]) -> str:
     """Rows of numbers as a table in Markdown, which reads well as plain text too."""
     names = list(dict.fromkeys(name for row in rows.values() for name in row if not name.endswith(_DEVIATION)))
-    width = max(map(len, rows))
-    lines = [
-        f"| {'':{width}} | " + " | ".join(names) + " |",
-        f"| {'-' * width} | " + " | ".join("-" * len(name) for name in names) + " |",
-    ]
-    for title, row in rows.items():
-        cells = (_cell(row, name).rjust(len(name)) for name in names)
-        lines.append(f"| {title:{width}} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    columns = [["", "", *rows], *([name, "", *(_cell(row, name) for row in rows.values())] for name in names)]
+    for column in columns:
+        width = max(map(len, column))
+        column[1] = "-" * width
+        column[:] = [cell.ljust(width) if column is columns[0] else cell.rjust(width) for cell in column]
+    return "\n".join(f"| {' | '.join(line)} |" for line in zip(*columns, strict=True))
 
 
 def _cell(row: Row, name: str) -> str:

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gan.errors import InputError
-from gan.sound.mel import mel_filters
-from gan.sound.settings import MelBands, SpectrogramSettings
+from gan.sound.mel import band_averages
+from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import ImageScale, db_from_image
 
 # What lies further below the loudest level that is heard counts as silence, however much more an image keeps.
@@ -120,8 +120,8 @@ class MelStatistics(SlidingEmbedding):
         self.name = "mel" if texture == _TEXTURE else f"mel_texture_{texture:g}"
         self.scale = scale
         self.n_frames = n_frames
-        self._bands = _band_weights(_N_MELS, settings)
-        self._textures = _band_weights(_N_TEXTURES, settings)
+        self._bands = band_averages(_N_MELS, settings)
+        self._textures = band_averages(_N_TEXTURES, settings)
         n_levels, n_changes = len(self._bands), len(self._textures)
         self.n_features = _N_SEGMENTS * (n_levels + 2 * n_changes)
         # Where each segment starts and ends.
@@ -158,11 +158,3 @@ class MelStatistics(SlidingEmbedding):
         widths[know_before, 0] -= 1
         means = sums / widths[:, None] * self._weights.to(frames.device)[:, None, None]
         return means.transpose(1, 2).flatten(2)
-
-
-def _band_weights(n_mels: int, settings: SpectrogramSettings) -> Tensor:
-    """Weights that average an image's frequencies in mel bands, shape (n_bands, n_freqs - 1); no band is empty."""
-    bands = MelBands(n_mels, 0.0, settings.sample_rate / 2, norm=None)
-    filters = mel_filters(bands, settings)[:, :-1]
-    filters = filters[filters.amax(1) > 0]
-    return filters / filters.sum(1, keepdim=True)

@@ -1,5 +1,6 @@
 """The numbers of `gan evaluate` while a GAN trains, and the best checkpoint by them."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +38,18 @@ class Evaluate(Callback):
         self.phase = phase
         self.every_n_epochs = every_n_epochs
         self.n_images = n_images
-        self._best: float | None = None
+        # By its name, which changes if a run is resumed with other recordings held out.
+        self._best: dict[str, float] = {}
         self._evaluation: Evaluation | None = None
         self._too_few = False
 
     def state_dict(self) -> dict[str, Any]:
         """The best distance so far, for a checkpoint."""
-        return {"best": self._best}
+        return {"best": dict(self._best)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where a checkpoint was."""
-        self._best = state_dict["best"]
+        self._best = dict(state_dict["best"])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure, if it is time."""
@@ -72,9 +74,10 @@ class Evaluate(Callback):
             if isinstance(callback, Listen):
                 callback.log_neighbours(trainer, gan, evaluation.neighbourhood(callback.samples(gan)).crops)
         distance = row[evaluation.criterion]
-        if self._best is not None and distance >= self._best:
+        # Nor is what is no number.
+        if not distance < self._best.get(evaluation.criterion, math.inf):
             return False
-        self._best = distance
+        self._best = {evaluation.criterion: distance}
         return True
 
     def _open(self, trainer: Trainer, gan: GAN) -> Evaluation | None:
@@ -89,7 +92,7 @@ class Evaluate(Callback):
                 print(f"note: nothing is measured: {error}")
                 self._too_few = True
                 return None
-            if self._best is None:
+            if self._evaluation.criterion not in self._best:
                 known = table(self._evaluation.reference_rows(self.phase(data.settings)))
                 for writer in _writers(trainer):
                     writer.add_text("metric/of_known_sounds", known, gan.batches_seen)

@@ -14,7 +14,8 @@ from gan.data.crops import fresh_frames, side_by_side, spread_evenly
 from gan.data.datamodule import ImageData
 from gan.errors import Diverged, InputError
 from gan.listen.callbacks import _data, _writers
-from gan.listen.symptoms import Symptom, Traits, symptoms_of_losses, symptoms_of_samples
+from gan.listen.symptoms import Symptom, symptoms_of_losses, symptoms_of_samples
+from gan.listen.traits import Traits
 from gan.model.gan import GAN
 from gan.seed import derive_seed
 from gan.sound.inversion import waveform_from_image
@@ -33,7 +34,7 @@ class Watchdog(Callback):
 
     Samples of fixed latents are compared with real crops: silence, one steady tone, stripes and buzz at the rate of
     the frames, all alike. Losses: a discriminator that has won or tells nothing, a loss that runs away. See
-    `gan.listen.symptoms` for the measures. What is found stands in TensorBoard's text tab too.
+    `gan.listen.traits` for the measures. What is found stands in TensorBoard's text tab too.
 
     Losses or weights that are not numbers end the training before they get into a checkpoint.
 

@@ -238,7 +238,7 @@ class GAN(LightningModule):
         checkpoint["batches_seen"] = self.batches_seen
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on counting, and with the learning rates that are asked for now: the optimizers would bring back theirs."""
+        """Go on counting, with the learning rates that are asked for now; the optimizers would bring back theirs."""
         self.batches_seen = checkpoint["batches_seen"]
         rates = self.generator_lr, self.discriminator_lr
         for optimizer, rate in zip(checkpoint["optimizer_states"], rates, strict=True):

@@ -48,6 +48,21 @@ def mel_filters(bands: MelBands, settings: SpectrogramSettings) -> Tensor:
     return torch.from_numpy(filters)
 
 
+def band_averages(n_mels: int, settings: SpectrogramSettings) -> Tensor:
+    """Weights that average the frequencies of an image in mel bands over the whole range.
+
+    Args:
+        n_mels: Number of bands; those narrower than the spacing of the frequencies are left out.
+        settings: The linear grid.
+
+    Returns:
+        Shape (n_bands, n_freqs - 1), float32, >= 0; each band's add up to 1.
+    """
+    filters = mel_filters(MelBands(n_mels, 0.0, settings.sample_rate / 2, norm=None), settings)[:, :-1]
+    filters = filters[filters.amax(1) > 0]
+    return filters / filters.sum(1, keepdim=True)
+
+
 @torch.no_grad()
 def magnitude_from_mel(mel: Tensor, bands: MelBands, settings: SpectrogramSettings) -> Tensor:
     """Linear magnitude whose mel spectrogram is the given one, by non-negative least squares.
