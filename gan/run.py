@@ -163,20 +163,28 @@ def _networks(run: Run, state: dict[str, Any]) -> "GAN":
     from gan.model.gan import GAN
 
     config, data = _config(run), state["ImageData"]
-    given = {
+    told = {
         "image_size": data["image_size"],
         "n_classes": len(data["class_names"]) if config["data"].get("conditional") else 0,
     }
     parser = ArgumentParser()
+    parser.add_class_arguments(_Told, "data")
     parser.add_class_arguments(GAN, "model")
-    parser.add_argument("--image_size", type=tuple[int, int])
-    parser.add_argument("--n_classes", type=int)
-    # As train.py does: a network of somebody's own need not have both.
+    # As train.py does: a network of somebody's own need not have both, and which network is made first, and so has
+    # the first random numbers, depends on how they are linked.
     for network in ("generator", "discriminator"):
-        for option in given:
-            parser.link_arguments(option, f"model.{network}.init_args.{option}")
-    gan: GAN = parser.instantiate(parser.parse_object({"model": config["model"]} | given)).model
+        for option in told:
+            parser.link_arguments(f"data.{option}", f"model.{network}.init_args.{option}", apply_on="instantiate")
+    gan: GAN = parser.instantiate(parser.parse_object({"model": config["model"], "data": told})).model
     return gan
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What networks are told of the images: stands for the data module."""
+
+    image_size: tuple[int, int]
+    n_classes: int
 
 
 def load_checkpoint(path: Path, device: Any = "cpu") -> dict[str, Any]:

@@ -25,6 +25,7 @@ _IGNORED_WARNINGS = (
     r".*isinstance\(treespec, LeafSpec\)",
     ".*does not have many workers",
     ".*no `val_dataloader`",
+    "Total length of `list` across ranks is zero",
     "Checkpoint directory .* exists and is not empty",
     "The number of training batches .* is smaller than the logging interval",
     "LightningCLI's args parameter is intended to run from within Python",

@@ -10,7 +10,7 @@ from conftest import SMALL, music
 from jsonargparse import ArgumentParser
 
 from gan.data.build import open_store
-from gan.data.crops import Crop, CropSampler, fresh_frames, side_by_side
+from gan.data.crops import Crop, CropSampler, drawn_crops, fresh_frames, side_by_side
 from gan.data.datamodule import ImageData
 from gan.errors import InputError
 from gan.sound.codec import Origin, decode_image, encode_image
@@ -422,6 +422,36 @@ def test_no_moment_is_in_two_images_crops(tmp_path):
     count = served(module, [crop for batch in batches for crop in batch])
     assert set(count.values()) == {1}
     assert len(count) == 300 + 37 // 20 * 20
+
+
+def test_drawn_crops_are_as_an_epochs(tmp_path):
+    # The last window of each recording begins with 60 frames that the one before it has.
+    for recording, starts in (("a", (0, 100, 140)), ("b", (0, 37)), ("c", (0,))):
+        for number, start in enumerate(starts):
+            write_window(tmp_path / f"{recording}{number}.png", f"{recording}.wav", start, 100)
+    module = data(tmp_path, n_frames=20, batch_size=1, validation_fraction=0.0)
+    fresh = fresh_frames(module.store, module.train_images, 20)
+    sampler = CropSampler(module.store, module.train_images, 20, 1, seed=0, batches_seen=lambda: 0)
+    expected = Counter(crop.image for batch in sampler for crop in batch)
+    assert sorted(expected.values()) == [1, 2, 5, 5, 5, 5]
+
+    def draw(n_crops: int, seed: int = 0) -> list[Crop]:
+        return drawn_crops(fresh, 20, n_crops, np.random.default_rng(seed))
+
+    drawn = draw(1000)
+    assert Counter(crop.image for crop in drawn) == expected
+    assert draw(1000) == drawn
+    assert draw(1000, seed=1) != drawn
+    assert [crop.image for crop in drawn] != sorted(crop.image for crop in drawn)
+    # A few are of images that are drawn as often as they are wide.
+    few = [crop for seed in range(400) for crop in draw(5, seed)]
+    assert len(few) == 2000
+    for image, count in Counter(crop.image for crop in few).items():
+        assert count == pytest.approx(2000 * expected[image] / 23, rel=0.25)
+    # From the first fresh frame to the last place where a crop fits.
+    for image, first, width in zip(*fresh, strict=True):
+        starts = {crop.start for crop in few if crop.image == image}
+        assert (min(starts), max(starts)) == (first, first + width - 20)
 
 
 def test_workers_change_nothing(images):

@@ -97,8 +97,17 @@ def test_normalization(normalization, batch_norms):
     norms = [float(torch.linalg.matrix_norm(weight.detach().flatten(1), 2)) for weight in weights]
     if normalization == "spectral":
         assert norms == pytest.approx([1.0] * 5, rel=0.1)
-    else:
+    elif normalization == "batch":
         assert max(norms) < 0.6
+
+
+def test_without_normalization_an_image_reaches_the_logits():
+    torch.manual_seed(0)
+    kept, faded = (Discriminator((64, 64), base_channels=32, normalization=kind) for kind in ("none", "batch"))
+    images = torch.randn(64, 1, 64, 64)
+    with torch.no_grad():
+        assert 0.3 < float(kept(images).std()) < 3
+        assert float(faded.train(False)(images).std()) < 0.1
 
 
 def test_names_of_weights_are_those_of_older_checkpoints():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL
+from lightning import Trainer
 from torch.nn.functional import avg_pool2d
 
 from gan.data.crops import Crop
@@ -17,6 +18,7 @@ from gan.evaluate.metrics import frechet_distance, inception_score
 from gan.model.dcgan import Discriminator, Generator
 from gan.model.gan import GAN
 from gan.model.losses import NonSaturating
+from gan.model.penalties import R1
 from gan.seed import derive_seed
 from gan.sound.codec import Origin, encode_image
 from gan.sound.phase.pghi import PGHIGriffinLim
@@ -129,6 +131,37 @@ def test_rows_are_in_the_order_that_one_hears(evaluation, rows):
     assert abs(held_out["kernel_mel_n60"]) < 3 * held_out["kernel_mel_n60_deviation"]
     # By its definition: the rank of the limit is 0.05 (60 + 1), the third of sixty.
     assert held_out["copy_rate_mel_texture_0"] == pytest.approx(3 / 60)
+
+
+@pytest.mark.slow
+def test_a_gan_comes_nearer_while_it_learns(folder, tmp_path):
+    data = open_data(folder, batch_size=16)
+    evaluation = Evaluation(data, n_images=300)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        networks = Generator(SIZE, base_channels=8), Discriminator(SIZE, base_channels=8, normalization="none")
+        gan = GAN(*networks, NonSaturating(), R1(10.0, every=4), generator_lr=5e-4, discriminator_lr=5e-4)
+        gan.calibrate_average()
+        distances = [evaluation.measure(evaluation.samples(gan)[0])[evaluation.criterion]]
+        for n_batches in (200, 800):
+            trainer = Trainer(
+                max_steps=2 * n_batches,
+                accelerator="cpu",
+                default_root_dir=tmp_path,
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+                limit_val_batches=0,
+            )
+            trainer.fit(gan, datamodule=data)
+            distances.append(evaluation.measure(evaluation.samples(gan)[0])[evaluation.criterion])
+    rows = evaluation.reference_rows(INVERSION)
+    assert rows["noise"][evaluation.criterion] > distances[0] > distances[1] > distances[2]
+    assert distances[2] > rows["the same, inverted"][evaluation.criterion]
+    # Most of the way.
+    assert distances[2] < 0.1 * distances[0]
 
 
 def test_names_say_the_protocol(rows):

@@ -1,7 +1,6 @@
 """The training step: what moves, what does not, and that it learns."""
 
 import copy
-import math
 
 import pytest
 import torch
@@ -15,6 +14,7 @@ from gan.model.dcgan import Discriminator, Generator
 from gan.model.gan import GAN
 from gan.model.losses import NonSaturating, RelativisticPairing
 from gan.model.penalties import R1
+from gan.seed import derive_seed
 
 SIZE = (32, 32)
 
@@ -29,7 +29,7 @@ def small_gan(**options) -> GAN:
     )
 
 
-def trained(gan: GAN, tmp_path, n_batches: int, n_epochs: int = 1, batches=None, **options) -> GAN:
+def trained(gan: GAN, tmp_path, n_batches: int, n_epochs: int = 1, batches=None, resume=None, **options) -> GAN:
     batches = batches or [
         Batch(torch.rand(8, 1, *SIZE, generator=torch.Generator().manual_seed(i)) - 0.5, None) for i in range(n_batches)
     ]
@@ -43,7 +43,7 @@ def trained(gan: GAN, tmp_path, n_batches: int, n_epochs: int = 1, batches=None,
         enable_model_summary=False,
         **options,
     )
-    trainer.fit(gan, DataLoader(batches, batch_size=None))
+    trainer.fit(gan, DataLoader(batches, batch_size=None), ckpt_path=resume, weights_only=True)
     return gan
 
 
@@ -192,14 +192,80 @@ def test_learning_rates_follow_their_schedule(tmp_path):
         discriminator_lr=4e-3,
         lr_scheduler=lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5),
     )
-    seen = []
+    watch = WatchRates()
+    trained(gan, tmp_path, 2, n_epochs=3, callbacks=[watch])
+    assert watch.seen == [[1e-3, 4e-3], [5e-4, 2e-3], [2.5e-4, 1e-3]]
 
-    class Watch(Callback):
-        def on_train_epoch_start(self, trainer, pl_module):
-            seen.append([optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers])
 
-    trained(gan, tmp_path, 2, n_epochs=3, callbacks=[Watch()])
-    assert seen == [[1e-3, 4e-3], [5e-4, 2e-3], [2.5e-4, 1e-3]]
+class WatchRates(Callback):
+    """The learning rates of both optimizers at the start of each epoch."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        self.seen.append([optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers])
+
+
+def halved(optimizer):
+    return torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+
+
+def harmonic(optimizer):
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 1 / (1 + epoch))
+
+
+def warmed_up(optimizer):
+    return torch.optim.lr_scheduler.LinearLR(optimizer, 0.25, total_iters=3)
+
+
+def held_then_harmonic(optimizer):
+    held = torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)
+    return torch.optim.lr_scheduler.SequentialLR(optimizer, [held, harmonic(optimizer)], [1])
+
+
+def stopped_after_two_epochs(tmp_path, **options):
+    trained(small_gan(**options), tmp_path, 3, n_epochs=2).trainer.save_checkpoint(tmp_path / "stopped.ckpt")
+    return tmp_path / "stopped.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "factors"),
+    [
+        (None, None, [1, 1]),
+        (halved, halved, [1 / 4, 1 / 8]),
+        (harmonic, harmonic, [1 / 3, 1 / 4]),
+        (held_then_harmonic, held_then_harmonic, [1 / 2, 1 / 3]),
+        # A schedule that is new starts, one that is given up leaves what is asked for.
+        (None, halved, [1, 1 / 2]),
+        (None, warmed_up, [1 / 4, 1 / 2]),
+        (halved, None, [1, 1]),
+    ],
+)
+def test_resumed_run_has_the_learning_rates_that_are_asked_for_now(tmp_path, before, now, factors):
+    stopped = stopped_after_two_epochs(tmp_path, generator_lr=1e-3, discriminator_lr=4e-3, lr_scheduler=before)
+    for rates in ((1e-3, 4e-3), (3e-3, 4e-3), (1e-3, 5e-4)):
+        gan = small_gan(generator_lr=rates[0], discriminator_lr=rates[1], lr_scheduler=now)
+        watch = WatchRates()
+        trained(gan, tmp_path, 3, n_epochs=4, resume=stopped, callbacks=[watch])
+        for factor, seen in zip(factors, watch.seen, strict=True):
+            assert seen == pytest.approx([factor * rate for rate in rates], rel=1e-12)
+        # All else of the optimizers goes on.
+        for optimizer in gan.trainer.optimizers:
+            assert {int(state["step"]) for state in optimizer.state.values()} == {12}
+
+
+@pytest.mark.parametrize("schedule", [None, halved, harmonic, held_then_harmonic])
+def test_resuming_with_the_same_rates_changes_nothing(tmp_path, schedule):
+    options = {"lr_scheduler": schedule, "penalty": R1(1.0, every=5), "n_discriminator_steps": 2}
+    stopped = stopped_after_two_epochs(tmp_path, **options)
+    resumed = trained(small_gan(**options), tmp_path, 3, n_epochs=3, resume=stopped)
+    whole = trained(small_gan(**options), tmp_path, 3, n_epochs=3)
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
+    # What is logged too, also of steps that have not come since.
+    assert resumed.latest == whole.latest
+    assert resumed.batches_seen == 9
 
 
 def test_augmentation_is_seen_by_the_discriminator_alone(tmp_path):
@@ -239,15 +305,17 @@ def test_average_can_be_left_out(tmp_path):
 def test_latest_losses_are_the_last_batchs(tmp_path):
     gan = trained(small_gan(penalty=R1(2.0, every=4)), tmp_path, 1)
     assert set(gan.latest) == {"loss/discriminator", "loss/generator", "loss/penalty", "logits/real", "logits/fake"}
-    # At the start logits are near 0: twice the logarithm of 2, and once.
-    assert float(gan.latest["loss/discriminator"]) == pytest.approx(2 * math.log(2), abs=0.1)
-    assert float(gan.latest["loss/generator"]) == pytest.approx(math.log(2), abs=0.1)
+    fresh, images = small_gan(), torch.rand(8, 1, *SIZE, generator=torch.Generator().manual_seed(0)) - 0.5
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(derive_seed(0, "step", 0, 0))
+        real_logits = fresh.discriminator(images)
+        fake_logits = fresh.discriminator(fresh.generator(torch.randn(8, 8)))
+    expected = NonSaturating().discriminator(real_logits, fake_logits)
+    assert float(gan.latest["loss/discriminator"]) == pytest.approx(float(expected), rel=1e-4)
+    assert float(gan.latest["logits/real"]) == pytest.approx(float(real_logits.mean()), abs=1e-5)
+    assert float(gan.latest["logits/fake"]) == pytest.approx(float(fake_logits.mean()), abs=1e-5)
     # The penalty as it would be if it came every batch.
-    torch.manual_seed(0)
-    Generator(SIZE, latent_dim=8, base_channels=8)
-    discriminator = Discriminator(SIZE, base_channels=8, normalization="none")
-    images = torch.rand(8, 1, *SIZE, generator=torch.Generator().manual_seed(0)) - 0.5
-    expected = R1(2.0)(discriminator, images, images)
+    expected = R1(2.0)(fresh.discriminator, images, images)
     assert float(gan.latest["loss/penalty"]) == pytest.approx(float(expected.detach()), rel=1e-4)
 
 

@@ -19,7 +19,8 @@ ALLOWED = {
     "run": BASE | {"data", "sound", "model"},
     "training": BASE | {"run"},
     "phase_training": BASE | {"phase_training", "sound"},
-    "commands": BASE | {"commands", "listen", "evaluate", "data", "sound", "model", "run", "training", "phase_training"},
+    "commands": BASE
+    | {"commands", "listen", "evaluate", "data", "sound", "model", "run", "training", "phase_training"},
     "__main__": {"commands"},
     "__init__": set(),
 }

@@ -149,6 +149,50 @@ def test_samples_keep_their_levels_and_latents(listening):
     torch.testing.assert_close(loud, writer.audio["audio/sample_0", 24], rtol=0, atol=0)
 
 
+class LabelledModel(FixedModel):
+    """Stands for a GAN whose image of label 1 is the loudest recording and of label 0 a silence."""
+
+    n_classes = 2
+
+    def sample(self, latents, labels):
+        self.latents.append(latents)
+        return self.images[labels]
+
+
+def test_samples_of_labels_come_in_turn_and_under_their_names(listening, monkeypatch):
+    listen, trainer, writer = listening
+    data = trainer.datamodule
+    data.class_names = ["bell", "drum"]
+    monkeypatch.setattr("gan.listen.callbacks.GAN", LabelledModel)
+    model = LabelledModel(torch.stack([torch.full((1, 64, 64), -1.0), data.crops()[Crop(0, 0)].images[0]]))
+    model.batches_seen = 5
+    listen.on_train_epoch_end(trainer, model)
+    assert set(writer.audio) == {(f"audio/sample_{name}", 5) for name in ("0_bell", "1_drum", "2_bell")}
+    levels = {tag.split("_")[-1]: float(sound.abs().max()) for (tag, _), sound in writer.audio.items()}
+    assert levels["bell"] < 2e-3
+    assert levels["drum"] > 0.05
+    assert model.latents[0].shape == (3, 4)
+
+
+def test_neighbours_are_beside_their_samples(listening):
+    listen, trainer, writer = listening
+    data = trainer.datamodule
+    crops = [Crop(0, 0), Crop(7, 0), Crop(4, 0)]
+    images = data.crops().__getitems__(crops).images
+    model = FixedModel(images)
+    listen.on_train_start(trainer, FixedModel(None))
+    model.batches_seen = 9
+    listen.on_train_epoch_end(trainer, model)
+    listen.log_neighbours(trainer, model, crops)
+    for index in range(3):
+        # The samples are these very crops: both must sound alike, at the same gain.
+        sample, neighbour = (writer.audio[f"audio/sample_{index}{end}", 9] for end in ("", "_neighbour"))
+        torch.testing.assert_close(neighbour, sample, rtol=0, atol=0)
+        assert (writer.images[f"image/sample_{index}_neighbour", 9] == colour(images[index, 0])).all()
+    loud, quiet = (writer.audio[f"audio/sample_{index}_neighbour", 9].square().mean() for index in (0, 1))
+    assert float(10 * torch.log10(loud / quiet)) == pytest.approx(40, abs=2)
+
+
 def test_what_is_no_number_or_too_loud_is_made_playable(listening):
     listen, trainer, writer = listening
     model = FixedModel(torch.ones(3, 1, 64, 64))

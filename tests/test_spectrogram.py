@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from gan.errors import InputError
+from gan.sound.inversion import image_from_waveform
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import (
     ImageScale,
@@ -206,6 +207,23 @@ def test_image_scale_comes_back_from_json_and_old_checkpoints() -> None:
             ImageScale(0.0, **wrong)
     with pytest.raises(ValueError, match="above 0"):
         ImageScale(0.0, mean_db=(1.0, 2.0), deviation_db=(1.0, 0.0))
+
+
+@pytest.mark.parametrize(("n_fft", "hop_length", "n_edge"), [(128, 32, 2), (128, 64, 1), (128, 48, 2), (100, 32, 2)])
+def test_image_of_a_cut_is_as_if_it_went_on(n_fft: int, hop_length: int, n_edge: int) -> None:
+    """Of frame t, the window spans t * hop - n_fft / 2 to t * hop + n_fft / 2: n_edge of them begin before the cut."""
+    settings = SpectrogramSettings(8000, n_fft, hop_length, n_fft)
+    scale = ImageScale(20.0, 60.0)
+    whole = torch.from_numpy(noise(40 * hop_length))[None] * torch.tensor([[1.0], [0.01]])
+    image = image_from_db(db_from_magnitude(magnitude_from_waveform(whole, settings), top_db=None), scale)[:, None]
+    heard = image_from_waveform(whole[:, 10 * hop_length : 30 * hop_length], settings, scale)
+    assert heard.shape == (2, 1, n_fft // 2, 21)
+    torch.testing.assert_close(heard[..., n_edge:-n_edge], image[..., 10 + n_edge : 31 - n_edge], atol=1e-4, rtol=0)
+    for frame in range(n_edge):
+        torch.testing.assert_close(heard[..., frame], heard[..., n_edge], rtol=0, atol=0)
+        torch.testing.assert_close(heard[..., -1 - frame], heard[..., -1 - n_edge], rtol=0, atol=0)
+    # So short that all frames reach over an end: some frame is taken all the same.
+    assert image_from_waveform(whole[:, : 2 * hop_length], settings, scale).shape[-1] == 3
 
 
 @pytest.mark.parametrize("range_db", [0.0, -1.0, 301.0, float("nan")])

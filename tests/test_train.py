@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import train
 from gan.errors import InputError
-from gan.run import Run, load_run, newest_run
+from gan.run import Run, load_run, newest_run, untrained
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -97,6 +97,18 @@ def test_a_run(here, run_train, capsys):
     assert "resume" not in config
 
 
+def assert_same_weights(found: Run, expected: Run) -> dict[str, torch.Tensor]:
+    """Bit for bit; returns them."""
+    states = weights(found), weights(expected)
+    assert states[0].keys() == states[1].keys()
+    for name, value in states[1].items():
+        if isinstance(value, torch.Tensor):
+            torch.testing.assert_close(states[0][name], value, rtol=0, atol=0)
+        else:
+            assert str(states[0][name]) == str(value), name
+    return states[1]
+
+
 def test_resuming_equals_never_having_stopped(here, run_train):
     arguments = ["--data.images=images", *SMALL, "--seed_everything=5"]
     assert run_train(*arguments, "--trainer.max_epochs=3", "--trainer.default_root_dir=whole") == 0
@@ -105,10 +117,7 @@ def test_resuming_equals_never_having_stopped(here, run_train):
     assert run_train("--resume", "--trainer.default_root_dir=parts", "--trainer.max_epochs=2") == 0
     assert run_train("--resume", str(parts.folder), "--trainer.max_epochs=3") == 0
     assert [path.name for path in Path("parts").iterdir()] == [parts.folder.name]
-    expected, found = weights(whole), weights(parts)
-    assert expected.keys() == found.keys()
-    for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, rtol=0, atol=0)
+    expected = assert_same_weights(parts, whole)
     for tag in ("loss/generator", "audio/sample_0", "image/sample_1", "logits/validation"):
         assert steps(parts, tag) == steps(whole, tag) == [2, 4, 6]
     assert steps(parts, "audio/inverted_0") == [0]
@@ -118,6 +127,62 @@ def test_resuming_equals_never_having_stopped(here, run_train):
     assert run_train(*arguments[:-1], "--trainer.max_epochs=3", "--trainer.default_root_dir=other") == 0
     other = weights(newest_run(Path("other")))
     assert any((other[name] != value).any() for name, value in expected.items())
+
+
+# Everything that has a state, an order or random draws of its own.
+EVERYTHING = [
+    "--data.normalization=per_frequency",
+    "--data.validation_fraction=0.5",
+    "--data.labels=^([ab])",
+    "--data.conditional=true",
+    "--model.augment=gan.model.augment.Augment",
+    "--model.augment.init_args.probability=0.5",
+    "--model.augment.init_args.images_to_certainty=400",
+    "--model.n_discriminator_steps=2",
+    "--model.lr_scheduler=torch.optim.lr_scheduler.CosineAnnealingLR",
+    "--model.lr_scheduler.init_args.T_max=5",
+    "--watchdog.grace_batches=0",
+    "--evaluate.every_n_epochs=1",
+    "--evaluate.n_images=20",
+]
+
+
+def test_resuming_equals_never_having_stopped_with_everything_on(tmp_path, write_image, run_train, monkeypatch, capsys):
+    """Five batches an epoch, so that it stops between the steps of the generator and between penalties."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gan.evaluate.classifier._N_STEPS", 10)
+    for index in range(44):
+        write_image(Path("images") / f"{'ab'[index % 2]}{index:02d}.png", n_frames=64, seed=index)
+    arguments = ["--data.images=images", *SMALL, *EVERYTHING, "--seed_everything=5"]
+    assert run_train(*arguments, "--trainer.max_epochs=3", "--trainer.default_root_dir=whole") == 0
+    said = [capsys.readouterr().out]
+    assert run_train(*arguments, "--trainer.max_epochs=1", "--trainer.default_root_dir=parts") == 0
+    whole, parts = newest_run(Path("whole")), newest_run(Path("parts"))
+    for epoch in (2, 3):
+        assert run_train("--resume", str(parts.folder), f"--trainer.max_epochs={epoch}") == 0
+    said.append(capsys.readouterr().out)
+    expected = assert_same_weights(parts, whole)
+    # It has adapted, and is not switched off: 60 images are too few for that.
+    probability = expected["augment._extra_state"]["probability"]
+    assert probability != 0.5
+    assert 0.3 < probability < 0.7
+    logged = [events(run) for run in (whole, parts)]
+    assert logged[0].Tags() == logged[1].Tags()
+    assert {"metric/accuracy", "metric/frechet_mel_n20", "loss/penalty"} <= set(logged[0].Tags()["scalars"])
+    assert {"audio/sample_1_b", "audio/sample_1_b_neighbour"} <= set(logged[0].Tags()["audio"])
+    for tag in logged[0].Tags()["scalars"]:
+        curves = [[(event.step, event.value) for event in each.Scalars(tag)] for each in logged]
+        assert curves[0] == curves[1], tag
+    for tag in logged[0].Tags()["audio"]:
+        sounds = [[(event.step, event.encoded_audio_string) for event in each.Audio(tag)] for each in logged]
+        assert sounds[0] == sounds[1], tag
+    for tag in logged[0].Tags()["tensors"]:
+        texts = [[(event.step, event.tensor_proto.string_val) for event in each.Tensors(tag)] for each in logged]
+        assert texts[0] == texts[1], tag
+    warned = [[line for line in each.splitlines() if line.startswith("watchdog: ")] for each in said]
+    assert warned[0] == warned[1] != []
+    best = [torch.load(run.best_checkpoint, weights_only=True)["batches_seen"] for run in (whole, parts)]
+    assert best[0] == best[1]
 
 
 def train_and_stop(epoch: int, number: signal.Signals) -> str:
@@ -227,6 +292,68 @@ def test_checkpoint_is_read_as_numbers_only(here, run_train):
     assert not (here / "executed").exists()
 
 
+OWN_NETWORKS = """
+import torch
+
+class Louder(torch.nn.Module):
+    latent_dim = 3
+
+    def __init__(self, image_size: tuple[int, int], gain: float = 1.0) -> None:
+        super().__init__()
+        self.image_size, self.gain = image_size, gain
+        self.levels = torch.nn.Linear(3, image_size[0])
+
+    def forward(self, latents):
+        return torch.tanh(self.gain * self.levels(latents))[:, None, :, None].expand(-1, 1, *self.image_size)
+
+class Mean(torch.nn.Module):
+    def __init__(self, image_size: tuple[int, int]) -> None:
+        super().__init__()
+        self.judge = torch.nn.Linear(image_size[0], 1)
+
+    def forward(self, images):
+        return self.judge(images.mean((1, 3)))[:, 0]
+"""
+
+
+def test_networks_of_ones_own_need_not_know_of_labels(here, run_train, monkeypatch):
+    (here / "elsewhere").mkdir()
+    (here / "elsewhere" / "own_networks.py").write_text(OWN_NETWORKS)
+    monkeypatch.syspath_prepend(here / "elsewhere")
+    Path("own.yaml").write_text(
+        "model: {generator: {class_path: own_networks.Louder, init_args: {gain: 0.5}}, "
+        "discriminator: {class_path: own_networks.Mean}}"
+    )
+    options = [option for option in SMALL if "base_channels" not in option]
+    assert run_train("--config=own.yaml", "--data.images=images", *options, "--trainer.max_epochs=1") == 0
+    run = newest_run(Path("runs"))
+    gan = load_run(run).gan
+    assert type(gan.generator).__name__ == "Louder"
+    assert (gan.generator.gain, gan.n_classes, gan.latent_dim) == (0.5, 0, 3)
+    latents = torch.ones(2, 3)
+    averaged = gan.ema.module.levels
+    levels = torch.tanh(0.5 * (averaged.weight.sum(1) + averaged.bias))
+    torch.testing.assert_close(gan.sample(latents), levels.detach()[:, None].expand(2, 1, 64, 64))
+    # They are not told the labels, even if there are some.
+    assert untrained(run, run.newest_checkpoint()).n_classes == 0
+    assert run_train("--resume", "--trainer.max_epochs=2") == 0
+
+
+def test_untrained_networks_are_those_that_the_run_began_with(here, run_train):
+    still = ["--model.generator_lr=0", "--model.discriminator_lr=0", "--seed_everything=3"]
+    labels = ["--data.labels=^(.)", "--data.conditional=true"]
+    for options in ([], labels):
+        assert run_train("--data.images=images", *SMALL, *still, *options, "--trainer.max_epochs=1") == 0
+        run = newest_run(Path("runs"))
+        before = torch.get_rng_state()
+        gan = untrained(run, run.newest_checkpoint())
+        torch.testing.assert_close(torch.get_rng_state(), before, rtol=0, atol=0)
+        assert gan.n_classes == (2 if options else 0)
+        trained = dict(load_run(run).gan.named_parameters())
+        for name, weight in gan.named_parameters():
+            torch.testing.assert_close(weight, trained[name], rtol=0, atol=0)
+
+
 def test_images_of_the_users_own_are_found(here, run_train, capsys):
     Path("data").mkdir()
     Path("images").rename("data/spectrograms")
@@ -250,8 +377,13 @@ def test_without_images_the_demo_set_is_made(tmp_path, run_train, monkeypatch, c
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_is_built_and_runs_a_batch(config, tmp_path, run_train, monkeypatch, encode_noise):
-    settings = {"digits": (8000, 256, 64), "minute": (22050, 2048, 512), "default": (16000, 512, 128)}[config.stem]
+    # Recipes are for images of any size.
+    settings = {"minute": (22050, 2048, 512), "default": (16000, 512, 128)}.get(config.stem, (8000, 256, 64))
     encode_noise(tmp_path / "images", *settings, seconds=7 if config.stem == "minute" else 1.1, n_files=3)
+    for kind, names in (("a", "01"), ("b", "2")) if config.stem == "conditional" else ():
+        (tmp_path / "images" / kind).mkdir()
+        for name in names:
+            (tmp_path / "images" / f"{name}.png").rename(tmp_path / "images" / kind / f"{name}.png")
     monkeypatch.chdir(tmp_path)
     arguments = ["--config", str(config)] if config.stem != "default" else []
     assert (
@@ -267,8 +399,9 @@ def test_every_config_is_built_and_runs_a_batch(config, tmp_path, run_train, mon
     )
     trained = load_run(newest_run(Path("runs")))
     assert trained.batches_seen == 1
-    expected = {"digits": (128, 128), "minute": (1024, 256), "default": (256, 128)}[config.stem]
-    assert trained.gan.sample(torch.randn(1, trained.gan.latent_dim)).shape[2:] == expected
+    expected = {"minute": (1024, 256), "default": (256, 128)}.get(config.stem, (128, 128))
+    labels = torch.tensor([1]) if config.stem == "conditional" else None
+    assert trained.gan.sample(torch.randn(1, trained.gan.latent_dim), labels).shape[2:] == expected
 
 
 def test_default_config_is_complete(tmp_path, write_image, monkeypatch):
@@ -277,11 +410,16 @@ def test_default_config_is_complete(tmp_path, write_image, monkeypatch):
 
     from gan.data.datamodule import ImageData
     from gan.listen.callbacks import Listen
+    from gan.listen.evaluate import Evaluate
+    from gan.listen.watchdog import Watchdog
     from gan.model.gan import GAN
 
     config = yaml.safe_load((ROOT / "configs" / "default.yaml").read_text())
     linked = {"self", "seed", "images"}
-    for section, owner in (("data", ImageData), ("model", GAN), ("listen", Listen)):
+    sections = {"data": ImageData, "model": GAN, "listen": Listen, "watchdog": Watchdog, "evaluate": Evaluate}
+    for section, owner in sections.items():
         options = set(inspect.signature(owner.__init__).parameters) - linked
+        if section in {"watchdog", "evaluate"}:
+            options -= {"phase"}  # listen's
         assert set(config[section]) == options, section
     json.dumps(config)

@@ -53,7 +53,9 @@ def evaluate(run: Path, n_images: int = 1000, seed: int = 0, device: str = "cpu"
     if classifier is not None and classifier.accuracy is not None:
         print(f"classifier: {classifier.accuracy:.1%} right of {classifier.n_validation} held-out images")
     if evaluation.n_block < 100:
-        print(f"note: only {evaluation.n_block} crops are held out, so numbers are rough")
+        print(f"note: only {evaluation.n_block} images are compared at a time, so numbers are rough")
+    if not known:
+        print("note: too few recordings are held out to compare with them; data.validation_fraction says how many are")
     with atomic_write(folder.folder / RESULT) as part:
         part.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     print(f"written to {folder.folder / RESULT}")
@@ -65,7 +67,10 @@ def _checkpoints(path: Path) -> tuple[Run, dict[str, Path]]:
     if path.suffix == ".ckpt":
         if not path.is_file():
             raise InputError(f"{path}: no such checkpoint")
-        return Run(path.parent.parent), {path.stem: path}
+        run = Run(path.parent.parent)
+        if not run.config.exists():
+            raise InputError(f"{path}: not in a run's folder, whose config.yaml says what its networks are")
+        return run, {path.stem: path}
     run = Run(path)
     checkpoints = {"newest": run.newest_checkpoint()}
     return run, checkpoints | ({"best": run.best_checkpoint} if run.best_checkpoint.exists() else {})

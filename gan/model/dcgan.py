@@ -20,6 +20,8 @@ QUIET = -1.5
 # The smaller side of the grid that the generator starts from; the classic network's is 4.
 _MIN_BASE, _MAX_BASE = 4, 15
 _MIN_STAGES = 3
+# Of the discriminator's LeakyReLU.
+_SLOPE = 0.2
 
 
 def base_grid(image_size: tuple[int, int]) -> tuple[tuple[int, int], int]:
@@ -213,11 +215,13 @@ class Discriminator(nn.Module):
             layers.append(nn.Conv2d(width, next_width, 4, 2, 1, bias=not batch_norm))
             if batch_norm:
                 layers.append(nn.BatchNorm2d(next_width))
-            layers.append(nn.LeakyReLU(0.2, inplace=True))
+            layers.append(nn.LeakyReLU(_SLOPE, inplace=True))
         layers.append(nn.Conv2d(widths[-1], 1, grid))
         self.layers = nn.Sequential(*layers)
         self.projection = nn.Conv2d(widths[-1], n_classes, grid, bias=False) if n_classes else None
         self.apply(_initialise)
+        if normalization == "none":
+            _keep_variance(self.layers, _SLOPE)
         if normalization == "spectral":
             for layer in self.modules():
                 if isinstance(layer, nn.Conv2d):
@@ -253,14 +257,19 @@ def _initialise(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def _keep_variance(layers: nn.Sequential) -> None:
-    """Weights from N(0, 2 / n), n being the inputs of a pixel (He et al. 2015, eq. 10).
+def _keep_variance(layers: nn.Sequential, slope: float = 0.0) -> None:
+    """Weights from N(0, 2 / ((1 + slope^2) n)), n being the inputs of a pixel (He et al. 2015, eq. 10 and 14).
 
-    Without normalization, the paper's weights let a latent's trace fade away from layer to layer.
+    Without normalization, the trace of a latent or an image fades away from layer to layer with the paper's weights: a
+    discriminator begins so flat that it needs thousands of batches to see anything but the coarsest shapes.
     """
     for layer in layers:
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            # A transposed convolution spreads its weights over stride x stride output pixels; from 1 x 1, over all.
-            first = isinstance(layer, nn.ConvTranspose2d) and layer.stride == (1, 1)
-            weights = 1 if first else math.prod(layer.kernel_size) / math.prod(layer.stride)
-            nn.init.normal_(layer.weight, 0.0, math.sqrt(2 / (layer.in_channels * weights)))
+        if isinstance(layer, nn.Conv2d):
+            n_inputs = layer.weight[0].numel()
+        elif isinstance(layer, nn.ConvTranspose2d):
+            # Its weights are spread over stride x stride pixels; from 1 x 1, over all.
+            spread = math.prod(layer.kernel_size if layer.stride == (1, 1) else layer.stride)
+            n_inputs = layer.in_channels * math.prod(layer.kernel_size) // spread
+        else:
+            continue
+        nn.init.normal_(layer.weight, 0.0, math.sqrt(2 / ((1 + slope**2) * n_inputs)))

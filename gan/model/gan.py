@@ -234,20 +234,33 @@ class GAN(LightningModule):
             ) from error
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the counter."""
+        """Add the counter, and what was logged last."""
         checkpoint["batches_seen"] = self.batches_seen
+        checkpoint["latest"] = self.latest
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on counting, with the learning rates that are asked for now; the optimizers would bring back theirs."""
         self.batches_seen = checkpoint["batches_seen"]
+        self.latest = dict(checkpoint.get("latest", {}))
         rates = self.generator_lr, self.discriminator_lr
         for optimizer, rate in zip(checkpoint["optimizer_states"], rates, strict=True):
             for group in optimizer["param_groups"]:
                 begun_with = group.get("initial_lr", group["lr"])
-                if rate != begun_with:
-                    group |= {"lr": group["lr"] * rate / begun_with if begun_with else rate, "initial_lr": rate}
+                if self.lr_scheduler is None or not begun_with:
+                    group["lr"] = rate
+                elif rate != begun_with:
+                    group["lr"] *= rate / begun_with
+                group["initial_lr"] = rate
         for scheduler, rate in zip(checkpoint["lr_schedulers"], rates, strict=False):
-            scheduler["base_lrs"] = [rate] * len(scheduler["base_lrs"])
+            _rebase(scheduler, rate)
+
+    def on_train_start(self) -> None:
+        """Bring what was logged last to the device, and start a schedule that a resumed run did not have before."""
+        self.latest = {name: value.to(self.device) for name, value in self.latest.items()}
+        for scheduler in self._schedulers():
+            if scheduler.last_epoch == 0:
+                for group, rate in zip(scheduler.optimizer.param_groups, scheduler.get_last_lr(), strict=True):
+                    group["lr"] = rate
 
     def _two_optimizers(self) -> Sequence[Any]:
         optimizers = self.optimizers()
@@ -290,3 +303,11 @@ class GAN(LightningModule):
             self.ema(latents.to(self.device), *labels)
         for layer, momentum in zip(norms, momenta, strict=True):
             layer.momentum = momentum
+
+
+def _rebase(scheduler: dict[str, Any], rate: float) -> None:
+    """Make a saved schedule one of another learning rate, and those that it consists of."""
+    if "base_lrs" in scheduler:
+        scheduler["base_lrs"] = [rate] * len(scheduler["base_lrs"])
+    for part in scheduler.get("_schedulers", ()):
+        _rebase(part, rate)

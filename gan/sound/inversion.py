@@ -45,5 +45,5 @@ def image_from_waveform(waveform: Tensor, settings: SpectrogramSettings, scale: 
     """
     level_db = db_from_magnitude(magnitude_from_waveform(waveform, settings), top_db=None)
     images = image_from_db(level_db, scale)[:, None]
-    n_edge = min(settings.n_fft // (2 * settings.hop_length), (images.shape[-1] - 1) // 2)
+    n_edge = min(-(-settings.n_fft // (2 * settings.hop_length)), (images.shape[-1] - 1) // 2)
     return pad(images[..., n_edge : images.shape[-1] - n_edge], (n_edge, n_edge, 0, 0), mode="replicate")
