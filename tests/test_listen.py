@@ -70,7 +70,7 @@ def listening(tmp_path, sound, monkeypatch):
     data = ImageData(tmp_path / "images", n_frames=64, batch_size=2, validation_fraction=0.0)
     data.setup()
     writer = Writer()
-    monkeypatch.setattr("gan.listen.callbacks._writers", lambda trainer: [writer])
+    monkeypatch.setattr("gan.listen.callbacks.writers_of", lambda trainer: [writer])
     monkeypatch.setattr("gan.listen.callbacks.GAN", FixedModel)
     return Listen(PGHIGriffinLim, n_samples=3), FixedTrainer(data), writer
 

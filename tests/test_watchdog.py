@@ -77,7 +77,7 @@ def data(tmp_path, sound):
 def watching(data, monkeypatch):
     """`epoch(watchdog, images, real_logit=0.3)` has a model make these images at the end of an epoch of 30 batches."""
     writer, model, trainer = Writer(), FixedModel(), FixedTrainer(data)
-    monkeypatch.setattr("gan.listen.watchdog._writers", lambda trainer: [writer])
+    monkeypatch.setattr("gan.listen.watchdog.writers_of", lambda trainer: [writer])
     monkeypatch.setattr("gan.listen.watchdog.GAN", FixedModel)
 
     def epoch(watchdog, images, real_logit=0.3):

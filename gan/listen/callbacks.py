@@ -57,7 +57,7 @@ class Listen(Callback):
         if not trainer.is_global_zero:
             return
         assert isinstance(pl_module, GAN)
-        data = _data(trainer)
+        data = data_of(trainer)
         crops = _spread(data, self.n_references)
         images = data.crops().__getitems__(crops).images.to(pl_module.device)
         inverted = self._waveforms(images, data)
@@ -77,7 +77,7 @@ class Listen(Callback):
         if not trainer.is_global_zero or (trainer.current_epoch + 1) % self.every_n_epochs:
             return
         assert isinstance(pl_module, GAN)
-        data = _data(trainer)
+        data = data_of(trainer)
         images = self.samples(pl_module)
         for name, waveform, image in zip(
             self.names(pl_module, data), self._waveforms(images, data), images, strict=True
@@ -104,7 +104,7 @@ class Listen(Callback):
             gan: The model.
             crops: Of each of the samples.
         """
-        data = _data(trainer)
+        data = data_of(trainer)
         images = data.crops().__getitems__(crops).images.to(gan.device)
         waveforms = self._waveforms(images, data)
         for name, waveform, image in zip(self.names(gan, data), waveforms, images, strict=True):
@@ -117,24 +117,26 @@ class Listen(Callback):
         return waveforms * playable[:, None]
 
     def _log(self, trainer: Trainer, name: str, waveform: Tensor, image: Tensor, step: int) -> None:
-        n_fade = round(_FADE_SECONDS * _data(trainer).settings.sample_rate)
+        n_fade = round(_FADE_SECONDS * data_of(trainer).settings.sample_rate)
         fade = torch.linspace(0.0, 1.0, n_fade)
         sound = (waveform.cpu() * self._gain).clamp(-1.0, 1.0)
         sound[:n_fade] *= fade
         sound[-n_fade:] *= fade.flip(0)
-        for writer in _writers(trainer):
-            writer.add_audio(f"audio/{name}", sound, step, sample_rate=_data(trainer).settings.sample_rate)
+        for writer in writers_of(trainer):
+            writer.add_audio(f"audio/{name}", sound, step, sample_rate=data_of(trainer).settings.sample_rate)
             writer.add_image(f"image/{name}", colour(image[0]), step, dataformats="HWC")
             writer.flush()
 
 
-def _data(trainer: Trainer) -> ImageData:
+def data_of(trainer: Trainer) -> ImageData:
+    """The images that are trained on."""
     data = trainer.datamodule  # type: ignore[attr-defined]
     assert isinstance(data, ImageData)
     return data
 
 
-def _writers(trainer: Trainer) -> list[SummaryWriter]:
+def writers_of(trainer: Trainer) -> list[SummaryWriter]:
+    """What writes for TensorBoard."""
     return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 

@@ -9,7 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 from gan.errors import InputError
 from gan.evaluate.classifier import open_classifier
 from gan.evaluate.evaluation import Evaluation, table
-from gan.listen.callbacks import Listen, _data, _writers
+from gan.listen.callbacks import Listen, data_of, writers_of
 from gan.model.gan import GAN
 from gan.run import Run
 from gan.sound.phase.reconstructor import PhaseMethod
@@ -31,7 +31,7 @@ class Evaluate(Callback):
         InputError: If a number makes no sense.
     """
 
-    def __init__(self, phase: PhaseMethod, every_n_epochs: int = 5, n_images: int = 500) -> None:
+    def __init__(self, phase: PhaseMethod, every_n_epochs: int = 10, n_images: int = 500) -> None:
         for name, value in (("every_n_epochs", every_n_epochs), ("n_images", n_images)):
             if value < 1:
                 raise InputError(f"evaluate.{name} is {value}; it must be 1 or more")
@@ -83,7 +83,7 @@ class Evaluate(Callback):
     def _open(self, trainer: Trainer, gan: GAN) -> Evaluation | None:
         # Not before it is needed: sounds come first.
         if self._evaluation is None and not self._too_few:
-            data = _data(trainer)
+            data = data_of(trainer)
             try:
                 classifier = open_classifier(data) if len(data.class_names) > 1 else None
                 self._evaluation = Evaluation(data, self.n_images, classifier)
@@ -94,6 +94,6 @@ class Evaluate(Callback):
                 return None
             if self._evaluation.criterion not in self._best:
                 known = table(self._evaluation.reference_rows(self.phase(data.settings)))
-                for writer in _writers(trainer):
+                for writer in writers_of(trainer):
                     writer.add_text("metric/of_known_sounds", known, gan.batches_seen)
         return self._evaluation

@@ -13,7 +13,7 @@ from torch.nn.utils import get_total_norm
 from gan.data.crops import fresh_frames, side_by_side, spread_evenly
 from gan.data.datamodule import ImageData
 from gan.errors import Diverged, InputError
-from gan.listen.callbacks import _data, _writers
+from gan.listen.callbacks import data_of, writers_of
 from gan.listen.symptoms import Symptom, symptoms_of_losses, symptoms_of_samples
 from gan.listen.traits import Traits
 from gan.model.gan import GAN
@@ -82,7 +82,7 @@ class Watchdog(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the real crops."""
         if trainer.is_global_zero:
-            data = _data(trainer)
+            data = data_of(trainer)
             crops = side_by_side(fresh_frames(data.store, data.train_images, data.n_frames), data.n_frames)
             images = data.crops().__getitems__(spread_evenly(crops, _N_REAL)).images
             sounding = torch.linspace(0, len(images) - 1, min(_N_REAL_SOUNDS, len(images))).long()
@@ -138,7 +138,7 @@ class Watchdog(Callback):
             labels = torch.linspace(0, module.n_classes - 1, _N_SAMPLES // 2).round().long().repeat_interleave(2)
         images = module.sample(latents, labels)
         sounding = torch.arange(0, _N_SAMPLES, _N_SAMPLES // _N_SOUNDS)
-        return symptoms_of_samples(self._traits(images, sounding, _data(trainer)), self._real)
+        return symptoms_of_samples(self._traits(images, sounding, data_of(trainer)), self._real)
 
     def _traits(self, images: Tensor, sounding: Tensor, data: ImageData) -> Traits:
         images = images.nan_to_num(-1.0)
@@ -164,7 +164,7 @@ class Watchdog(Callback):
         for line in lines:
             print(f"watchdog: {line}", flush=True)
         text = "\n".join(f"- **{name}**: {line}" for name, line in self._open.items()) or "nothing is wrong any more"
-        for writer in _writers(trainer):
+        for writer in writers_of(trainer):
             writer.add_text("watchdog", text, module.batches_seen)
 
     def _stop_if_diverged(self, trainer: Trainer, module: GAN) -> None:
