@@ -29,8 +29,24 @@ N_BATCHES = (N_RECORDINGS - N_HELD_OUT) * CROPS_A_RECORDING // BATCH_SIZE
 ALL_STEPS = list(range(1, N_EPOCHS * N_BATCHES + 1))
 EPOCH_STEPS = ALL_STEPS[N_BATCHES - 1 :: N_BATCHES]
 SAMPLES = {f"sample_{index}" for index in range(N_SAMPLES)}
-SOUNDS = SAMPLES | {f"{sort}_{index}" for sort in ("real", "inverted") for index in range(N_SAMPLES)}
-SCALARS = {"loss/generator", "loss/discriminator", "logits/real", "logits/fake"}
+NEIGHBOURS = {f"{sample}_neighbour" for sample in SAMPLES}
+SOUNDS = SAMPLES | NEIGHBOURS | {f"{sort}_{index}" for sort in ("real", "inverted") for index in range(N_SAMPLES)}
+SCALARS = {"loss/generator", "loss/discriminator", "loss/penalty", "logits/real", "logits/fake"}
+# Measured every five epochs, on all of the few training crops at once.
+MEASURED_STEPS = EPOCH_STEPS[4::5]
+N_TRAIN = (N_RECORDINGS - N_HELD_OUT) * CROPS_A_RECORDING
+METRICS = {
+    f"metric/{name}"
+    for name in (
+        f"frechet_mel_n{N_TRAIN}",
+        f"kernel_mel_n{N_TRAIN}",
+        f"kernel_mel_n{N_TRAIN}_deviation",
+        f"density_mel_k5_n{N_TRAIN}",
+        f"coverage_mel_k5_n{N_TRAIN}",
+        f"different_bins_mel_k2_n{N_TRAIN}",
+        "neighbour_mel_texture_0",
+    )
+}
 
 
 def make_images(folder: Path) -> None:
@@ -57,6 +73,7 @@ def train(folder: Path) -> str:
         "model.discriminator.init_args.base_channels": 4,
         "listen.n_samples": N_SAMPLES,
         "listen.n_references": N_SAMPLES,
+        "evaluate.every_n_epochs": 5,
         "trainer.max_epochs": N_EPOCHS,
         "trainer.log_every_n_steps": 1,
         "trainer.accelerator": "cpu",
@@ -170,7 +187,9 @@ async def look(address: str, profile: Path, shots: Path) -> None:
         assert tags == {f"audio/{name}" for name in SOUNDS}
         for name in SAMPLES:
             assert [point["step"] for point in await points(page, run, "audio", f"audio/{name}")] == EPOCH_STEPS
-        for name in ("real_0", "inverted_0", "sample_0"):
+        for name in NEIGHBOURS:
+            assert [point["step"] for point in await points(page, run, "audio", f"audio/{name}")] == MEASURED_STEPS
+        for name in ("real_0", "inverted_0", "sample_0_neighbour", "sample_0"):
             await find_clip(page, f"audio/{name}")
             await play(page)
         assert await slide(page) == EPOCH_STEPS
@@ -178,15 +197,22 @@ async def look(address: str, profile: Path, shots: Path) -> None:
         await page.open(f"{address}#images")
         tags = await leaf_through(page, "tf-image-loader", "img", shots / "images")
         assert tags == {f"image/{name}" for name in SOUNDS}
-        for name in ("real_0", "inverted_0"):
+        for name in ("real_0", "inverted_0", "sample_0_neighbour"):
             await look_at_picture(page, run, f"image/{name}")
 
         await page.open(f"{address}#scalars")
         tags = await leaf_through(page, "tf-scalar-card", "text", shots / "scalars")
+        # The third group, metric, is closed at first.
         assert tags == SCALARS | {"logits/validation"}
+        for tag in METRICS:
+            assert [step for _, step, _ in await points(page, run, "scalars", tag)] == MEASURED_STEPS
         for tag in SCALARS:
             assert [step for _, step, _ in await points(page, run, "scalars", tag)] == ALL_STEPS
         assert [step for _, step, _ in await points(page, run, "scalars", "logits/validation")] == EPOCH_STEPS
+
+        await page.open(f"{address}#text")
+        await page.wait_for("deep('table').some(table => table.innerText.includes('noise'))")
+        await page.screenshot(shots / "text.png")
 
         await page.open(f"{address}#timeseries")
         await page.wait_for("deep('card-view img').some(image => image.naturalWidth)")

@@ -253,9 +253,9 @@ class Evaluation:
 
 
 def table(rows: Mapping[str, Row]) -> str:
-    """Rows of numbers as a table in Markdown, which reads well as plain text too."""
+    """Rows of numbers side by side, a number a line, as a table in Markdown, which reads well as plain text too."""
     names = list(dict.fromkeys(name for row in rows.values() for name in row if not name.endswith(_DEVIATION)))
-    columns = [["", "", *rows], *([name, "", *(_cell(row, name) for row in rows.values())] for name in names)]
+    columns = [["", "", *names], *([title, "", *(_cell(row, name) for name in names)] for title, row in rows.items())]
     for column in columns:
         width = max(map(len, column))
         column[1] = "-" * width
@@ -266,5 +266,9 @@ def table(rows: Mapping[str, Row]) -> str:
 def _cell(row: Row, name: str) -> str:
     if name not in row:
         return ""
-    spread = f" ± {row[name + _DEVIATION]:.2g}" if name + _DEVIATION in row else ""
-    return f"{row[name]:.3g}{spread}"
+    spread = f" ± {_digits(row[name + _DEVIATION])}" if name + _DEVIATION in row else ""
+    return f"{_digits(row[name])}{spread}"
+
+
+def _digits(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

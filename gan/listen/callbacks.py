@@ -33,7 +33,8 @@ class Listen(Callback):
 
     Args:
         n_samples: Number of generated sounds.
-        n_references: Number of real sounds. With the defaults all cards are on one page of TensorBoard.
+        n_references: Number of real sounds. With the defaults all cards are on one page of TensorBoard, until there are
+            neighbours too.
         every_n_epochs: Epochs from one set of samples to the next.
         phase: How images become sound: a class of `gan.sound.phase` with its options.
     """
