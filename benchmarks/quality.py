@@ -9,9 +9,9 @@ those that --reference chooses, as nobody wants just the part back: 150 digits o
 Other sets need --config, --labels and --validation, e.g. the demo's
     data/demo/images --config configs/default.yaml --labels folder --validation "[05]\.wav$"
 
-A recipe is a list of files of configs/. Recipes are trained by `python train.py` one after the other, so that each has
-the machine for itself, and measured as `gan evaluate` does. Runs stay in --out, where TensorBoard lets them be heard;
-what is trained there already is not trained again.
+Recipes, others' and ours, are options of `python train.py`. They are trained one after the other, so that each has the
+machine for itself, and measured as `gan evaluate` does. Runs stay in --out, where TensorBoard lets them be heard; what
+is trained there already is not trained again.
 """
 
 import argparse
@@ -26,13 +26,14 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 RECIPES = {
-    "specgan": ["specgan.yaml"],
-    "dcgan": ["dcgan.yaml"],
-    "hinge": ["hinge.yaml"],
-    "r3gan": ["r3gan.yaml"],
+    "specgan": ["--config", "configs/specgan.yaml"],
+    "dcgan": ["--config", "configs/dcgan.yaml"],
+    "hinge": ["--config", "configs/hinge.yaml"],
+    "r3gan": ["--config", "configs/r3gan.yaml"],
     "ours": [],
-    "ours, augmented": ["small_data.yaml"],
-    "ours, told the labels": ["conditional.yaml"],
+    "ours, per frequency": ["--data.normalization", "per_frequency"],
+    "ours, augmented": ["--config", "configs/small_data.yaml"],
+    "ours, told the labels": ["--data.conditional", "true"],
 }
 
 
@@ -43,15 +44,15 @@ def train(name: str, seed: int, options: argparse.Namespace, images: Path) -> Pa
         print(f"{root}: trained already")
         return found[-1].parent.parent
     hours, minutes = divmod(options.minutes, 60)
-    command = [sys.executable, ROOT / "train.py"]
-    for config in [options.config, *(ROOT / "configs" / file for file in RECIPES[name])]:
-        command += ["--config", config]
-    command += [
-        *("--data.images", images),
+    command = [
+        *(sys.executable, "train.py"),
+        *("--config", options.config.resolve()),
+        *RECIPES[name],
+        *("--data.images", images.resolve()),
         *("--data.labels", options.labels),
         *("--data.validation", options.validation),
         *("--seed_everything", seed),
-        *("--trainer.default_root_dir", root),
+        *("--trainer.default_root_dir", root.resolve()),
         *("--trainer.max_epochs", 1_000_000),
         *("--trainer.max_time", f"00:{int(hours):02d}:{int(minutes):02d}:{round(minutes % 1 * 60):02d}"),
         # Listening and measuring are the same for all, and not what is compared.
@@ -59,7 +60,7 @@ def train(name: str, seed: int, options: argparse.Namespace, images: Path) -> Pa
         *("--evaluate.every_n_epochs", 1_000_000),
     ]
     start = time.monotonic()
-    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([str(word) for word in command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     print(f"{root}: {(time.monotonic() - start) / 60:.1f} min", flush=True)
     return max(root.glob("*/checkpoints")).parent
 
