@@ -105,12 +105,21 @@ def test_probability_follows_how_sure_the_discriminator_is():
     assert augment.probability == 0.0
 
 
-def test_relative_losses_have_the_fakes_as_their_zero():
-    for relative, expected in ((False, 0.4), (True, 0.6)):
-        augment = Augment(0.5, images_to_certainty=1000)
-        for _ in range(4):
-            augment.update(torch.full((25,), -3.0), torch.full((25,), -9.0), relative)
-        assert augment.probability == pytest.approx(expected)
+@pytest.mark.parametrize(
+    ("real", "relative", "expected"),
+    [
+        # Fakes are at -9. Far above them, but below zero, which means nothing to a relative loss.
+        ([-3.0] * 25, True, 0.6),
+        ([-3.0] * 25, False, 0.4),
+        # Half-way between the means is -6.1: 15 of 25 above, a mean sign of 0.2.
+        ([0.0] * 15 + [-8.0] * 10, True, 0.4),
+    ],
+)
+def test_zero_of_a_relative_loss_lies_between_real_and_fake(real, relative, expected):
+    augment = Augment(0.5, images_to_certainty=1000)
+    for _ in range(4):
+        augment.update(torch.tensor(real), torch.full((25,), -9.0), relative)
+    assert augment.probability == pytest.approx(expected)
 
 
 def test_without_a_target_it_stays():

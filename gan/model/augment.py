@@ -108,12 +108,12 @@ class Augment(nn.Module):
         Args:
             real_logits: Shape (batch,), of real images as they were changed.
             fake_logits: Shape (batch,).
-            relative: Whether only differences of logits mean something: then the zero is the mean logit of the
-                generated images.
+            relative: Whether only differences of logits mean something: then the zero is half-way between the mean
+                logits of real and generated images.
         """
         if self.target is None:
             return
-        zero = fake_logits.mean() if relative else 0.0
+        zero = 0.5 * (real_logits.mean() + fake_logits.mean()) if relative else 0.0
         self._signs.append((real_logits - zero).detach().sign())
         if len(self._signs) < self._BATCHES:
             return
