@@ -83,6 +83,15 @@ def _write_bad_recordings(folder: Path) -> dict[str, str]:
     return messages
 
 
+# Options of a training of seconds on images of `write_image`.
+SMALL_RUN = [
+    "--data.n_frames=64",
+    "--data.batch_size=4",
+    "--model.generator.init_args.base_channels=4",
+    "--model.discriminator.init_args.base_channels=4",
+    "--trainer.log_every_n_steps=2",
+    "--trainer.accelerator=cpu",
+]
 SMALL = SpectrogramSettings(sample_rate=8000, n_fft=128, hop_length=32, win_length=128)
 
 

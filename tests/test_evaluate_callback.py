@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from conftest import SMALL_RUN
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -22,14 +23,9 @@ from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.pghi import PGHIGriffinLim
 
 SMALL = [
+    *SMALL_RUN,
     "--data.images=images",
-    "--data.n_frames=64",
-    "--data.batch_size=4",
     "--data.validation_fraction=0.5",
-    "--model.generator.init_args.base_channels=4",
-    "--model.discriminator.init_args.base_channels=4",
-    "--trainer.log_every_n_steps=2",
-    "--trainer.accelerator=cpu",
     "--listen.n_samples=2",
     "--listen.n_references=1",
     "--evaluate.n_images=20",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import SMALL_RUN
 
 import train
 from gan.commands.main import main
@@ -15,14 +16,9 @@ from gan.evaluate.evaluation import Evaluation, table
 from gan.run import Run, load_run, newest_run, open_data, untrained
 
 SMALL = [
+    *SMALL_RUN,
     "--data.images=images",
-    "--data.n_frames=64",
-    "--data.batch_size=4",
     "--data.validation_fraction=0.5",
-    "--model.generator.init_args.base_channels=4",
-    "--model.discriminator.init_args.base_channels=4",
-    "--trainer.accelerator=cpu",
-    "--trainer.log_every_n_steps=2",
     "--listen.n_samples=1",
     "--listen.n_references=1",
     "--evaluate.n_images=20",

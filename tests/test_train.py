@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from conftest import SMALL_RUN
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
@@ -18,12 +19,7 @@ from gan.run import Run, load_run, newest_run, untrained
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 SMALL = [
-    "--data.n_frames=64",
-    "--data.batch_size=4",
-    "--model.generator.init_args.base_channels=4",
-    "--model.discriminator.init_args.base_channels=4",
-    "--trainer.log_every_n_steps=2",
-    "--trainer.accelerator=cpu",
+    *SMALL_RUN,
     "--listen.n_samples=2",
     "--listen.n_references=2",
 ]
