@@ -52,6 +52,7 @@ class GANCLI(TrainingCLI):
         return [
             *(f"left out {line}" for line in store.skipped),
             *(f"odd: {line}" for line in store.odd),
+            *(f"note: {line}" for line in self.datamodule.notes),
             f"images: {describe(self.datamodule)}; {networks}",
         ]
 

@@ -1,7 +1,8 @@
 """A run's folder: its config, its checkpoints, and the model in them.
 
 `runs/<name>/config.yaml` is the whole configuration, `checkpoints/epoch_*.ckpt` weights, optimizers, counters and
-spectrogram settings, `events.out.tfevents.*` what TensorBoard shows and plays.
+spectrogram settings, `checkpoints/best.ckpt` the same of the epoch whose samples were nearest to the real ones,
+`events.out.tfevents.*` what TensorBoard shows and plays, `evaluation.json` what `gan evaluate` found.
 """
 
 import time

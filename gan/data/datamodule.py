@@ -191,8 +191,6 @@ class ImageData(LightningDataModule):
                 f"{max(1, sampler.n_crops // sampler.n_ranks)} or add recordings"
             )
         self._check_that_it_varies()
-        if stage == "fit":
-            self._note_large_validation()
 
     def _split(self) -> tuple[list[int], list[int]]:
         recordings = [image.recording for image in self.store.images]
@@ -216,17 +214,20 @@ class ImageData(LightningDataModule):
                 "learn; look at the images, and at data.top_db and data.range_db if you set them"
             )
 
-    def _note_large_validation(self) -> None:
+    @property
+    def notes(self) -> list[str]:
+        """What a user may not expect of the split, for the start of a training."""
         held_out, trained = (
             sum(self.store.images[index].n_frames for index in part)
             for part in (self.validation_images, self.train_images)
         )
         share = held_out / (held_out + trained)
-        if self.validation is None and share > max(0.1, 2 * self.validation_fraction):
-            print(
-                f"note: {share:.0%} of what was recorded is held out for validation, as there are few recordings; to "
-                "train on all of it, set data.validation_fraction to 0"
-            )
+        if self.validation is not None or share <= max(0.1, 2 * self.validation_fraction):
+            return []
+        return [
+            f"{share:.0%} of what was recorded is held out for validation, as there are few recordings; to train on "
+            "all of it, set data.validation_fraction to 0"
+        ]
 
     def _side_by_side(self, images: list[int]) -> list[Crop]:
         return side_by_side(fresh_frames(self.store, images, self.n_frames), self.n_frames)
