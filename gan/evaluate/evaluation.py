@@ -59,8 +59,8 @@ class Evaluation:
     - `density_mel_k5_n300`, `coverage_mel_k5_n300`: how many images lie where real ones do (1 is as real ones among
       themselves), and how many real ones have one near,
     - `different_bins_mel_k30_n300`: share of k clusters of real crops that have too many images or too few,
-    - `inception_score_n150`, `accuracy`: by the classifier; the first of half a block at a time, the second is the share
-      of images that are of the class that they should be of,
+    - `inception_score_n150`, `accuracy`: by the classifier; the first of half a block at a time, the second is the
+      share of images that are of the class that they should be of,
     - `copy_rate_mel_texture_0`, `neighbour_mel_texture_0`: see `Neighbourhood`, and the median distance in dB to the
       nearest training crop, by levels alone.
 
