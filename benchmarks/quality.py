@@ -113,13 +113,9 @@ def main() -> None:
             # Each recipe is measured on its own scale: what that loses is the recipe's.
             evaluation = Evaluation(data, options.n_images, open_classifier(data))
             trained = load_run(run)
-            samples, labels = evaluation.samples(trained.gan)
-            results.append(
-                {"batches": float(trained.batches_seen)}
-                | evaluation.measure(samples, labels)
-                | evaluation.memory(samples)
-            )
-            known = known or evaluation.reference_rows(PGHIGriffinLim(data.settings))
+            row = evaluation.rows([evaluation.samples(trained.gan)])["samples"]
+            results.append({"batches": float(trained.batches_seen)} | row)
+            known = known or evaluation.rows(evaluation.known(PGHIGriffinLim(data.settings)))
         rows[f"{name} ({len(results)} seeds)"] = {
             key: statistics.fmean(result[key] for result in results) for key in results[0]
         }

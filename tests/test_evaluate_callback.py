@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import train
 from gan.errors import InputError
-from gan.evaluate.evaluation import Evaluation, table
+from gan.evaluate.evaluation import Evaluation, Group, table
 from gan.listen.callbacks import Listen
 from gan.listen.evaluate import Evaluate
 from gan.listen.picture import colour
@@ -63,8 +63,8 @@ def test_numbers_text_and_neighbours(here):
     trained = load_run(run)
     data = open_data(run, run.newest_checkpoint())
     evaluation = Evaluation(data, 20)
-    images, _ = evaluation.samples(trained.gan)
-    row = evaluation.measure(images) | evaluation.memory(images)
+    images = evaluation.samples(trained.gan).images
+    row = evaluation.rows([Group("samples", images)])["samples"]
     assert {tag for tag in logged.Tags()["scalars"] if tag.startswith("metric/")} == {f"metric/{name}" for name in row}
     for name, value in row.items():
         found = logged.Scalars(f"metric/{name}")
@@ -73,10 +73,10 @@ def test_numbers_text_and_neighbours(here):
     (text,) = logged.Tensors(TEXT)
     assert text.step == 10
     phase = DeepGriffinLim(data.settings, n_iter=16)
-    assert text.tensor_proto.string_val[0].decode() == table(evaluation.reference_rows(phase))
+    assert text.tensor_proto.string_val[0].decode() == table(evaluation.rows(evaluation.known(phase)))
 
     # Beside each sample the training crop that it is nearest to.
-    crops = evaluation.neighbourhood(Listen(PGHIGriffinLim, n_samples=2).samples(trained.gan)).crops
+    crops = evaluation.neighbourhoods(Listen(PGHIGriffinLim, n_samples=2).samples(trained.gan))[0].crops
     assert {crop.image for crop in crops} <= set(data.train_images)
     expected = data.crops().__getitems__(crops).images
     waveforms = waveform_from_image(expected, data.scale, phase)
@@ -101,7 +101,7 @@ def test_numbers_text_and_neighbours(here):
 def test_best_checkpoint_is_of_the_least_distance(here, monkeypatch):
     distances: list[float] = []
     monkeypatch.setattr(Evaluation, "measure", lambda self, *_: {self.criterion: distances.pop(0)})
-    monkeypatch.setattr(Evaluation, "reference_rows", lambda *_: {"noise": {}})
+    monkeypatch.setattr(Evaluation, "rows", lambda *_: {"noise": {}})
 
     def train_until(epoch: int, *given: float) -> Run:
         distances[:] = given
@@ -134,12 +134,15 @@ def test_distances_of_other_blocks_are_not_compared():
         distance = 5.0
 
         def samples(self, gan):
-            return torch.zeros(1), None
+            return Group("samples", torch.zeros(1))
+
+        def neighbourhoods(self, *groups):
+            return [None] * len(groups)
 
         def measure(self, images, labels):
             return {self.criterion: self.distance}
 
-        def memory(self, images):
+        def memory(self, found):
             return {}
 
     class Logger:

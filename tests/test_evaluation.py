@@ -13,7 +13,7 @@ from torch.nn.functional import avg_pool2d
 from gan.data.crops import Crop
 from gan.data.datamodule import ImageData
 from gan.errors import InputError
-from gan.evaluate.evaluation import Evaluation, table
+from gan.evaluate.evaluation import Evaluation, Group, table
 from gan.evaluate.metrics import frechet_distance, inception_score
 from gan.model.dcgan import Discriminator, Generator
 from gan.model.gan import GAN
@@ -96,12 +96,12 @@ def untrained() -> GAN:
 
 
 def all_rows(evaluation: Evaluation) -> dict[str, dict[str, float]]:
-    rows = evaluation.reference_rows(INVERSION)
+    rows = evaluation.rows(evaluation.known(INVERSION))
     for name, images in (
         ("trained", blurred(evaluation.data)),
-        ("untrained", evaluation.samples(untrained())[0]),
+        ("untrained", evaluation.samples(untrained()).images),
     ):
-        rows[name] = evaluation.measure(images) | evaluation.memory(images)
+        rows |= evaluation.rows([Group(name, images)])
     return rows
 
 
@@ -142,7 +142,7 @@ def test_a_gan_comes_nearer_while_it_learns(folder, tmp_path):
         networks = Generator(SIZE, base_channels=8), Discriminator(SIZE, base_channels=8, normalization="none")
         gan = GAN(*networks, NonSaturating(), R1(10.0, every=4), generator_lr=5e-4, discriminator_lr=5e-4)
         gan.calibrate_average()
-        distances = [evaluation.measure(evaluation.samples(gan)[0])[evaluation.criterion]]
+        distances = [evaluation.measure(evaluation.samples(gan).images)[evaluation.criterion]]
         for n_batches in (200, 800):
             trainer = Trainer(
                 max_steps=2 * n_batches,
@@ -156,8 +156,8 @@ def test_a_gan_comes_nearer_while_it_learns(folder, tmp_path):
                 limit_val_batches=0,
             )
             trainer.fit(gan, datamodule=data)
-            distances.append(evaluation.measure(evaluation.samples(gan)[0])[evaluation.criterion])
-    rows = evaluation.reference_rows(INVERSION)
+            distances.append(evaluation.measure(evaluation.samples(gan).images)[evaluation.criterion])
+    rows = evaluation.rows(evaluation.known(INVERSION))
     assert rows["noise"][evaluation.criterion] > distances[0] > distances[1] > distances[2]
     assert distances[2] > rows["the same, inverted"][evaluation.criterion]
     # Most of the way.
@@ -177,19 +177,20 @@ def test_numbers_depend_on_seed_and_images_alone(folder, evaluation, rows):
     np.random.seed(77)  # noqa: NPY002 - what others may draw from
     states = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     # From the last to the first.
-    noise = again.reference_rows(INVERSION)["noise"]
-    images = again.samples(untrained())[0]
-    row = again.memory(images)
+    noise = again.rows(again.known(INVERSION))["noise"]
+    images = again.samples(untrained()).images
+    row = again.memory(*again.neighbourhoods(images))
     row = again.measure(images) | row
     assert noise == rows["noise"]
-    assert row == rows["untrained"]
+    assert row == pytest.approx(rows["untrained"], rel=1e-4)
     assert again.measure(blurred(again.data)).items() <= rows["trained"].items()
-    assert again.reference_rows(INVERSION) == {name: rows[name] for name in (*ORDER[:2], "noise")}
+    for name, known in again.rows(again.known(INVERSION)).items():
+        assert known == pytest.approx(rows[name], rel=1e-4), name
     torch.testing.assert_close(torch.get_rng_state(), states[0], rtol=0, atol=0)
     assert (np.random.get_state()[1] == states[1]).all()  # noqa: NPY002
     # And another seed draws other crops and latents.
     other = Evaluation(evaluation.data, n_images=300, seed=1)
-    assert (other.samples(untrained())[0] != images).any()
+    assert (other.samples(untrained()).images != images).any()
     distance = other.measure(images)["frechet_mel_n60"]
     assert distance != row["frechet_mel_n60"]
     assert distance == pytest.approx(row["frechet_mel_n60"], rel=0.05)
@@ -198,7 +199,7 @@ def test_numbers_depend_on_seed_and_images_alone(folder, evaluation, rows):
 def test_normalisation_does_not_matter(folder, rows):
     other = Evaluation(open_data(folder, normalization="per_frequency"), n_images=300)
     assert other.data.scale.mean_db is not None
-    for name, row in other.reference_rows(INVERSION).items():
+    for name, row in other.rows(other.known(INVERSION)).items():
         if name != "noise":  # which is another sound on another scale
             for number, value in row.items():
                 # Levels beyond three deviations are clipped.
@@ -212,7 +213,7 @@ def test_more_images_are_measured_in_blocks(evaluation, data):
     blocks = [evaluation.measure(block) for block in torch.split(images, N_HELD_OUT)]
     for name in ("frechet_mel_n60", "density_mel_k5_n60", "coverage_mel_k5_n60", "different_bins_mel_k6_n60"):
         assert whole[name] == pytest.approx(statistics.fmean(block[name] for block in blocks), rel=1e-6)
-    held_out = evaluation.reference_rows(INVERSION)["held-out recordings"]
+    held_out = evaluation.rows(evaluation.known(INVERSION))["held-out recordings"]
     assert whole["frechet_mel_n60"] == pytest.approx(held_out["frechet_mel_n60"], rel=0.3)
     # All at once they would seem much nearer than the held-out ones, which are of the same kinds.
     at_once = frechet_distance(evaluation._real["mel"], evaluation.mel(images))
@@ -225,22 +226,26 @@ def test_more_images_are_measured_in_blocks(evaluation, data):
 def test_copies_are_found_wherever_they_start(evaluation, data):
     crops = [Crop(image, place % 33) for place, image in enumerate(data.train_images)]
     copies = data.crops().__getitems__(crops).images
-    found = evaluation.neighbourhood(copies)
+    found = evaluation.neighbourhoods(copies)[0]
     assert found.copy_rate == 1.0
     assert found.crops == crops
     assert float(found.distances.max()) < 1e-3
-    row = evaluation.memory(copies)
+    row = evaluation.memory(*evaluation.neighbourhoods(copies))
     assert row == {
         "neighbour_mel_texture_0": pytest.approx(0.0, abs=1e-3),
         "copy_rate_mel_texture_0": 1.0,
     }
-    new = evaluation.neighbourhood(unseen(data, 180))
+    new = evaluation.neighbourhoods(unseen(data, 180))[0]
     assert new.copy_rate == pytest.approx(0.05, abs=0.05)
     assert {crop.image for crop in new.crops} <= set(data.train_images)
     # The first 200 count.
-    assert evaluation.memory(torch.cat([copies, unseen(data, 30)]))["copy_rate_mel_texture_0"] == pytest.approx(
-        0.9 + 0.1 * evaluation.neighbourhood(unseen(data, 20)).copy_rate
-    )
+    mixed = evaluation.rows([Group("mixed", torch.cat([copies, unseen(data, 30)]))])["mixed"]
+    first = evaluation.neighbourhoods(unseen(data, 20))[0].copy_rate
+    assert mixed["copy_rate_mel_texture_0"] == pytest.approx(0.9 + 0.1 * first)
+    # Searched together, each group is as it is alone.
+    pair = evaluation.neighbourhoods(copies[:30], unseen(data, 20))
+    assert [near.copy_rate for near in pair] == [1.0, first]
+    assert pair[0].crops == crops[:30]
 
 
 class Listener(torch.nn.Module):
@@ -278,7 +283,7 @@ def test_classifier_says_what_the_numbers_are_of(data):
         frechet_distance(evaluation._real["classifier"], Listener().features(images), 60)
     )
     # Real rows know their labels.
-    known = evaluation.reference_rows(INVERSION)
+    known = evaluation.rows(evaluation.known(INVERSION))
     right = [
         KINDS[int(data.crops()[crop].images.mean() > 0)] == data.store.images[crop.image].file.split("/")[0]
         for crop in evaluation._held_out
@@ -296,28 +301,27 @@ def test_samples_are_even_of_all_labels(data):
             return (latents[:, :1] + labels[:, None]).reshape(-1, 1, 1, 1)
 
     evaluation = Evaluation(data, n_images=90)
-    images, labels = evaluation.samples(Conditional())
+    _, images, labels = evaluation.samples(Conditional())
     assert images.shape == (90, 1, 1, 1)
     assert labels.bincount().tolist() == [30, 30, 30]
     assert labels[:30].unique().tolist() == [0, 1, 2]
     # The labels are those that the images were made with.
     assert float((images.flatten() - labels).std()) == pytest.approx(1.0, abs=0.2)
-    assert len(evaluation.samples(Conditional(), 10)[0]) == evaluation.n_block == 60
 
 
 def test_without_enough_held_out_crops_nothing_is_compared_with_them(folder):
     data = open_data(folder, validation_fraction=0.0)
     evaluation = Evaluation(data, n_images=50)
     assert evaluation.n_block == 50
-    rows = evaluation.reference_rows(INVERSION)
+    rows = evaluation.rows(evaluation.known(INVERSION))
     assert list(rows) == ["noise"]
-    assert list(evaluation.memory(unseen(data, 3))) == ["neighbour_mel_texture_0"]
-    assert evaluation.neighbourhood(unseen(data, 3)).copy_rate is None
+    assert list(evaluation.memory(*evaluation.neighbourhoods(unseen(data, 3)))) == ["neighbour_mel_texture_0"]
+    assert evaluation.neighbourhoods(unseen(data, 3))[0].copy_rate is None
     # Nor are 12.
     few = Evaluation(open_data(folder, validation_fraction=0.05), n_images=50)
     assert len(few._held_out) == 12
     assert few.n_block == 50
-    assert list(few.reference_rows(INVERSION)) == ["noise"]
+    assert list(few.rows(few.known(INVERSION))) == ["noise"]
 
 
 def test_too_little_to_compare_with_is_said(tmp_path):

@@ -72,6 +72,18 @@ def test_first_step_is_adams(tmp_path):
         assert float(moved.median()) == pytest.approx(rate, rel=0.01)
 
 
+@pytest.mark.parametrize("options", [{}, {"max_steps": 6}])
+def test_average_has_batch_statistics_of_its_own_however_the_training_ends(tmp_path, options):
+    gan = trained(small_gan(), tmp_path, 4, n_epochs=2, **options)
+    assert gan.batches_seen == (3 if options else 8)
+    left = copies(gan.ema)
+    gan.calibrate_average()
+    for name, value in gan.ema.state_dict().items():
+        torch.testing.assert_close(left[name], value, rtol=0, atol=0)
+    statistics = gan.ema.module.layers[1].running_mean
+    assert not torch.allclose(statistics, gan.generator.layers[1].running_mean, rtol=0.01)
+
+
 def test_average_follows_the_formula(tmp_path):
     gan = small_gan(ema_decay=0.5)
     trained(gan, tmp_path, 1)

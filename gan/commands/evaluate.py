@@ -1,14 +1,14 @@
 """`gan evaluate`: how near what a run generates is to what it was trained on, and whether it has learnt it by heart."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
 from gan.errors import InputError
 from gan.evaluate.classifier import open_classifier
-from gan.evaluate.evaluation import Evaluation, Row, table
+from gan.evaluate.evaluation import HELD_OUT, Evaluation, Group, table
 from gan.files import atomic_write
 from gan.run import Run, load_run, open_data, untrained
 from gan.sound.phase.pghi import PGHIGriffinLim
@@ -39,27 +39,29 @@ def evaluate(run: Path, n_images: int = 1000, seed: int = 0, device: str = "cpu"
     data = open_data(folder, next(iter(checkpoints.values())))
     classifier = open_classifier(data) if len(data.class_names) > 1 else None
     evaluation = Evaluation(data, n_images, classifier, seed)
-    rows: dict[str, Row] = {}
-    for name, checkpoint in checkpoints.items():
-        trained = load_run(folder, checkpoint, device)
-        images, labels = evaluation.samples(trained.gan)
-        rows[f"{name}, batch {trained.batches_seen}"] = evaluation.measure(images, labels) | evaluation.memory(images)
-    images, labels = evaluation.samples(untrained(folder, next(iter(checkpoints.values()))).to(device))
-    rows["untrained"] = evaluation.measure(images, labels) | evaluation.memory(images)
-    known = evaluation.reference_rows(PGHIGriffinLim(data.settings))
-    noise = known.pop("noise")
-    rows = known | rows | {"noise": noise}
+    rows = evaluation.rows(_groups(folder, checkpoints, evaluation, device))
     print(table(rows))
     if classifier is not None and classifier.accuracy is not None:
         print(f"classifier: {classifier.accuracy:.1%} right of {classifier.n_validation} held-out images")
     if evaluation.n_block < 100:
         print(f"note: only {evaluation.n_block} images are compared at a time, so numbers are rough")
-    if not known:
+    if HELD_OUT not in rows:
         print("note: too few recordings are held out to compare with them; data.validation_fraction says how many are")
     with atomic_write(folder.folder / RESULT) as part:
         part.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     print(f"written to {folder.folder / RESULT}")
     return 0
+
+
+def _groups(run: Run, checkpoints: Mapping[str, Path], evaluation: Evaluation, device: str) -> Iterator[Group]:
+    """What is measured: known sounds, those of the checkpoints, of an untrained generator, and noise."""
+    *recordings, noise = evaluation.known(PGHIGriffinLim(evaluation.data.settings))
+    yield from recordings
+    for name, checkpoint in checkpoints.items():
+        trained = load_run(run, checkpoint, device)
+        yield evaluation.samples(trained.gan, f"{name}, batch {trained.batches_seen}")
+    yield evaluation.samples(untrained(run, next(iter(checkpoints.values()))).to(device), "untrained")
+    yield noise
 
 
 def _checkpoints(path: Path) -> tuple[Run, dict[str, Path]]:

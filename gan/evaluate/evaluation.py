@@ -3,6 +3,8 @@
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,8 +27,9 @@ _BATCH = 64
 # Held-out crops below which nothing can be compared with them.
 _LEAST = 20
 # Bins that a block is sorted into, if it has ten for each, and images whose neighbours are searched.
-_MOST_BINS, _N_NEIGHBOURS = 50, 200
+_MOST_BINS, N_NEIGHBOURS = 50, 200
 _KERNEL_SUBSET = 200
+HELD_OUT = "held-out recordings"
 # What ends the name of a number that says how far another one spreads.
 _DEVIATION = "_deviation"
 
@@ -45,6 +48,20 @@ class Neighbourhood:
     distances: Tensor
     crops: list[Crop]
     copy_rate: float | None
+
+
+class Group(NamedTuple):
+    """Images that a row of numbers is about.
+
+    Attributes:
+        name: Name of the row.
+        images: Shape (n, 1, n_freqs, n_frames), in [-1, 1].
+        labels: Shape (n,), what each should be of; None if that is not known.
+    """
+
+    name: str
+    images: Tensor
+    labels: Tensor | None = None
 
 
 class Evaluation:
@@ -132,61 +149,74 @@ class Evaluation:
             row |= self._classified(self.classifier, images, labels)
         return row
 
-    def neighbourhood(self, images: Tensor) -> Neighbourhood:
-        """Where the training crops are that images are nearest to, over all places in the training images."""
-        distances, crops = self._neighbours.nearest(images)
-        rate = None
-        if len(self._held_out) >= _LEAST:
-            if self._held_out_distances is None:
-                held_out = torch.cat(list(self._images(self._held_out[:_N_NEIGHBOURS])))
-                self._held_out_distances = self._neighbours.nearest(held_out)[0]
-            rate = copy_rate(distances.cpu(), self._held_out_distances)
-        return Neighbourhood(distances, crops, rate)
+    def neighbourhoods(self, *groups: Tensor) -> list[Neighbourhood]:
+        """Where the training crops are that each group's images are nearest to, over all places in all training images.
 
-    def memory(self, images: Tensor) -> Row:
-        """Distance to the nearest training crop and copy rate, of the first 200 images."""
-        found = self.neighbourhood(images[:_N_NEIGHBOURS])
+        What takes time is to read those, so ask for all groups at once.
+        """
+        held_out_missing = self._held_out_distances is None and len(self._held_out) >= _LEAST
+        held_out = list(self._images(self._held_out[:N_NEIGHBOURS])) if held_out_missing else []
+        distances, crops = self._neighbours.nearest(torch.cat([*groups, *held_out]).cpu())
+        ends = [0, *accumulate(map(len, groups))]
+        if held_out:
+            self._held_out_distances = distances[ends[-1] :]
+        return [self._neighbourhood(distances[start:end], crops[start:end]) for start, end in pairwise(ends)]
+
+    def memory(self, found: Neighbourhood) -> Row:
+        """Distance to the nearest training crop, and copy rate."""
         name = self._neighbours.embedding.name
         row = {f"neighbour_{name}": float(found.distances.median())}
         return row if found.copy_rate is None else row | {f"copy_rate_{name}": found.copy_rate}
 
-    def reference_rows(self, inversion: Callable[[Tensor], Tensor]) -> dict[str, Row]:
-        """What the numbers are of sounds that are known: held-out recordings, the same inverted, and noise.
+    def rows(self, groups: Iterable[Group]) -> dict[str, Row]:
+        """All numbers of several groups of images, and of the first 200 of each where they are in the training images.
+
+        Args:
+            groups: As `measure` wants them; asked for one at a time, and not kept.
+
+        Returns:
+            Rows by the groups' names.
+        """
+        rows: dict[str, Row] = {}
+        searched: list[Tensor] = []
+        for group in groups:
+            rows[group.name] = self.measure(group.images, group.labels)
+            searched.append(group.images[:N_NEIGHBOURS].clone())
+        found = self.neighbourhoods(*searched)
+        return {name: row | self.memory(near) for (name, row), near in zip(rows.items(), found, strict=True)}
+
+    def known(self, inversion: Callable[[Tensor], Tensor]) -> Iterator[Group]:
+        """Sounds whose numbers tell what others mean: held-out recordings, the same inverted, and noise.
 
         Args:
             inversion: Magnitude to waveform, the method that is listened to.
 
         Returns:
-            Rows by their names, best first; only noise if nothing is held out.
+            Groups, best first; only noise if nothing is held out.
         """
-        rows: dict[str, Row] = {}
         if len(self._held_out) >= _LEAST:
             real = torch.cat(list(self._images(self._held_out)))
             labels = self._labels(self._held_out)
+            yield Group(HELD_OUT, real, labels)
             heard = torch.cat([self._inverted(images, inversion) for images in torch.split(real, _BATCH)])
-            rows["held-out recordings"] = self.measure(real, labels) | self.memory(real)
-            rows["the same, inverted"] = self.measure(heard, labels) | self.memory(heard)
+            yield Group("the same, inverted", heard, labels)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "noise"))
-        noise = 2.0 * torch.rand(self.n_block, 1, *self.data.image_size, generator=generator) - 1.0
-        rows["noise"] = self.measure(noise) | self.memory(noise)
-        return rows
+        yield Group("noise", 2.0 * torch.rand(self.n_block, 1, *self.data.image_size, generator=generator) - 1.0)
 
-    def samples(self, gan: GAN, n_images: int | None = None) -> tuple[Tensor, Tensor | None]:
-        """Images of a generator to be measured, always of the same latents, and their labels, evenly many of each.
-
-        Args:
-            gan: The model.
-            n_images: How many; `n_images` of the evaluation if not given.
-        """
-        n = max(self.n_block, self.n_images if n_images is None else n_images)
+    def samples(self, gan: GAN, name: str = "samples") -> Group:
+        """Images of a generator to be measured, always of the same latents, and their labels, evenly many of each."""
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "evaluate"))
-        latents = torch.randn(n, gan.latent_dim, generator=generator)
-        labels = torch.randperm(n, generator=generator) % gan.n_classes if gan.n_classes else None
+        latents = torch.randn(self.n_images, gan.latent_dim, generator=generator)
+        labels = torch.randperm(self.n_images, generator=generator) % gan.n_classes if gan.n_classes else None
         images = [
             gan.sample(latents[part], None if labels is None else labels[part]).float().cpu()
-            for part in torch.split(torch.arange(n), _BATCH)
+            for part in torch.split(torch.arange(self.n_images), _BATCH)
         ]
-        return torch.cat(images), labels
+        return Group(name, torch.cat(images), labels)
+
+    def _neighbourhood(self, distances: Tensor, crops: list[Crop]) -> Neighbourhood:
+        held_out = self._held_out_distances
+        return Neighbourhood(distances, crops, None if held_out is None else copy_rate(distances, held_out))
 
     def _draw(self, name: str, images: list[int]) -> list[Crop]:
         if not images:

@@ -8,7 +8,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from gan.errors import InputError
 from gan.evaluate.classifier import open_classifier
-from gan.evaluate.evaluation import Evaluation, table
+from gan.evaluate.evaluation import N_NEIGHBOURS, Evaluation, table
 from gan.listen.callbacks import Listen, data_of, writers_of
 from gan.model.gan import GAN
 from gan.run import Run
@@ -66,13 +66,16 @@ class Evaluate(Callback):
         evaluation = self._open(trainer, gan)
         if evaluation is None:
             return False
-        images, labels = evaluation.samples(gan)
-        row = evaluation.measure(images, labels) | evaluation.memory(images)
+        listening = [callback for callback in trainer.callbacks if isinstance(callback, Listen)]  # type: ignore[attr-defined]
+        _, images, labels = evaluation.samples(gan)
+        found, *heard = evaluation.neighbourhoods(
+            images[:N_NEIGHBOURS], *(callback.samples(gan).cpu() for callback in listening)
+        )
+        row = evaluation.measure(images, labels) | evaluation.memory(found)
         for logger in trainer.loggers:
             logger.log_metrics({f"metric/{name}": value for name, value in row.items()}, step=gan.batches_seen)
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, Listen):
-                callback.log_neighbours(trainer, gan, evaluation.neighbourhood(callback.samples(gan)).crops)
+        for callback, near in zip(listening, heard, strict=True):
+            callback.log_neighbours(trainer, gan, near.crops)
         distance = row[evaluation.criterion]
         # Nor is what is no number.
         if not distance < self._best.get(evaluation.criterion, math.inf):
@@ -93,7 +96,7 @@ class Evaluate(Callback):
                 self._too_few = True
                 return None
             if self._evaluation.criterion not in self._best:
-                known = table(self._evaluation.reference_rows(self.phase(data.settings)))
+                known = table(self._evaluation.rows(self._evaluation.known(self.phase(data.settings))))
                 for writer in writers_of(trainer):
                     writer.add_text("metric/of_known_sounds", known, gan.batches_seen)
         return self._evaluation

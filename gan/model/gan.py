@@ -145,7 +145,9 @@ class GAN(LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Make the average ready for what listens and saves at an epoch's end, be it cut short or not."""
-        if self.trainer.is_last_batch or self.trainer.should_stop:
+        # Lightning ends an epoch at max_steps without a word.
+        out_of_steps = 0 <= self.trainer.max_steps <= self.trainer.global_step
+        if self.trainer.is_last_batch or self.trainer.should_stop or out_of_steps:
             self.calibrate_average()
 
     def on_train_epoch_end(self) -> None:
