@@ -55,6 +55,27 @@ class Run:
         return found[-1]
 
 
+def checkpoints_of(path: Path) -> tuple[Run, dict[str, Path]]:
+    """The run that a path means, and its checkpoints by their names: the newest, and the best if there is one.
+
+    Args:
+        path: A run's folder, or one of its checkpoints, which then is the only one.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if path.suffix == ".ckpt":
+        if not path.is_file():
+            raise InputError(f"{path}: no such checkpoint")
+        run = Run(path.parent.parent)
+        if not run.config.exists():
+            raise InputError(f"{path}: not in a run's folder, whose config.yaml says what its networks are")
+        return run, {path.stem: path}
+    run = Run(path)
+    checkpoints = {"newest": run.newest_checkpoint()}
+    return run, checkpoints | ({"best": run.best_checkpoint} if run.best_checkpoint.exists() else {})
+
+
 @dataclass(frozen=True)
 class Trained:
     """A model and all that turns its images into sound.
@@ -63,12 +84,16 @@ class Trained:
         gan: The module, in eval mode.
         settings: The grid of its images.
         scale: Which levels its images' -1 and 1 are.
+        n_frames: Width of the crops that it was trained on.
+        class_names: Names of the labels that it was told; none if it was told none.
         batches_seen: How long it was trained.
     """
 
     gan: "GAN"
     settings: SpectrogramSettings
     scale: ImageScale
+    n_frames: int
+    class_names: tuple[str, ...]
     batches_seen: int
 
 
@@ -103,8 +128,13 @@ def load_run(run: Run, checkpoint: Path | None = None, device: str = "cpu") -> T
         device: Where to put the model.
 
     Raises:
-        InputError: If there is no checkpoint or it cannot be read.
+        InputError: If there is no checkpoint, it cannot be read, or there is no such device.
     """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device is {device}, which cannot be used ({reason}); cpu always can") from error
     state = load_checkpoint(run.newest_checkpoint() if checkpoint is None else checkpoint, device)
     gan = _networks(run, state)
     gan.load_state_dict(state["state_dict"])
@@ -113,6 +143,8 @@ def load_run(run: Run, checkpoint: Path | None = None, device: str = "cpu") -> T
         gan.to(device).eval(),
         SpectrogramSettings.from_dict(data["settings"]),
         ImageScale(**data["scale"]),
+        data["image_size"][1],
+        tuple(data["class_names"]) if gan.n_classes else (),
         state["batches_seen"],
     )
 

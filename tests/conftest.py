@@ -95,7 +95,7 @@ SMALL_RUN = [
 SMALL = SpectrogramSettings(sample_rate=8000, n_fft=128, hop_length=32, win_length=128)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_image() -> Callable[..., ImageHeader]:
     """`write_image(path, n_frames=64, seed=0, level=1.0, recording=None)`: an image of 65 x n_frames at 8 kHz."""
     return _write_image

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import soundfile
 from jsonargparse import ArgumentParser
 from torch import Tensor
 from tqdm import tqdm
 
 from gan.errors import InputError
-from gan.files import atomic_write
 from gan.sound.alignment import align
 from gan.sound.figure.figure import Figure
 from gan.sound.figure.options import FigureOptions
@@ -24,13 +22,11 @@ from gan.sound.phase.convergence import spectral_convergence_db
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
 from gan.sound.picture import Picture, read_picture
-from gan.sound.settings import SpectrogramSettings
+from gan.sound.recording import gain_that_fits, write_recording
 from gan.sound.spectrogram import db_from_magnitude
 
 Subtype = Literal["PCM_16", "PCM_24", "FLOAT"]
 
-# What a file is scaled to when its samples do not fit: the largest level that no rounding can push over full scale.
-_FULL_SCALE = 0.999
 # Peak of what has no level of its own: -1 dBFS.
 _PEAK = 10 ** (-1 / 20)
 # Spectral convergence to another recording is near 0 dB.
@@ -90,7 +86,7 @@ def decode(
                 bar.write(f"{path}: {warning}")
         waveform = phase(picture.settings)(picture.magnitude, picture.n_samples)
         gain, note = _gain(picture, float(waveform.abs().max()), subtype)
-        _write_recording(target, waveform * gain, picture.settings, subtype)
+        write_recording(target, (waveform * gain).numpy(), picture.settings.sample_rate, subtype)
         convergence_db = float(spectral_convergence_db(waveform, picture.magnitude, picture.settings))
         quality = f", spectral convergence {convergence_db:.1f} dB" if gain else ""
         bar.write(f"{target}: {len(waveform) / picture.settings.sample_rate:.2f} s, {note}{quality}")
@@ -168,21 +164,9 @@ def _gain(picture: Picture, peak: float, subtype: Subtype) -> tuple[float, str]:
     peak_dbfs = 20 * math.log10(peak)
     if not picture.level_is_known:
         return _PEAK / peak, "peak set to -1 dBFS because the picture does not show the level"
-    if peak > _FULL_SCALE and subtype != "FLOAT":
-        down_db = 20 * math.log10(peak / _FULL_SCALE)
-        return (
-            _FULL_SCALE / peak,
-            f"peak {peak_dbfs:.1f} dBFS, scaled down by {down_db:.1f} dB so that it does not clip",
-        )
-    return 1.0, f"peak {peak_dbfs:.1f} dBFS"
-
-
-def _write_recording(target: Path, waveform: Tensor, settings: SpectrogramSettings, subtype: Subtype) -> None:
-    try:
-        with atomic_write(target) as part:
-            soundfile.write(part, waveform.numpy(), settings.sample_rate, subtype, format="WAV")
-    except (OSError, soundfile.SoundFileError) as error:
-        raise InputError(f"{target}: cannot be written ({error})") from error
+    gain = gain_that_fits(peak, subtype)
+    down = f", scaled down by {-20 * math.log10(gain):.1f} dB so that it does not clip" if gain < 1 else ""
+    return gain, f"peak {peak_dbfs:.1f} dBFS{down}"
 
 
 def _write_report(target: Path, figure: Figure | None, path: Path) -> str:

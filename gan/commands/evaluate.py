@@ -10,7 +10,7 @@ from gan.errors import InputError
 from gan.evaluate.classifier import open_classifier
 from gan.evaluate.evaluation import HELD_OUT, Evaluation, Group, table
 from gan.files import atomic_write
-from gan.run import Run, load_run, open_data, untrained
+from gan.run import Run, checkpoints_of, load_run, open_data, untrained
 from gan.sound.phase.pghi import PGHIGriffinLim
 
 RESULT = "evaluation.json"
@@ -35,7 +35,7 @@ def evaluate(run: Path, n_images: int = 1000, seed: int = 0, device: str = "cpu"
     """
     if n_images < 1:
         raise InputError(f"n_images is {n_images}; it must be 1 or more, 1000 is usual")
-    folder, checkpoints = _checkpoints(run)
+    folder, checkpoints = checkpoints_of(run)
     data = open_data(folder, next(iter(checkpoints.values())))
     classifier = open_classifier(data) if len(data.class_names) > 1 else None
     evaluation = Evaluation(data, n_images, classifier, seed)
@@ -62,20 +62,6 @@ def _groups(run: Run, checkpoints: Mapping[str, Path], evaluation: Evaluation, d
         yield evaluation.samples(trained.gan, f"{name}, batch {trained.batches_seen}")
     yield evaluation.samples(untrained(run, next(iter(checkpoints.values()))).to(device), "untrained")
     yield noise
-
-
-def _checkpoints(path: Path) -> tuple[Run, dict[str, Path]]:
-    """The run that a path means, and those of its checkpoints that are to be measured, by a name for each."""
-    if path.suffix == ".ckpt":
-        if not path.is_file():
-            raise InputError(f"{path}: no such checkpoint")
-        run = Run(path.parent.parent)
-        if not run.config.exists():
-            raise InputError(f"{path}: not in a run's folder, whose config.yaml says what its networks are")
-        return run, {path.stem: path}
-    run = Run(path)
-    checkpoints = {"newest": run.newest_checkpoint()}
-    return run, checkpoints | ({"best": run.best_checkpoint} if run.best_checkpoint.exists() else {})
 
 
 def main(arguments: Sequence[str]) -> int:

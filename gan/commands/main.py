@@ -11,6 +11,7 @@ VERBS = {
     "encode": "recordings to spectrogram images",
     "decode": "pictures of spectrograms to recordings",
     "ingest": "figures of spectrograms to what a GAN trains on",
+    "sample": "new sounds of a run, of any length",
     "evaluate": "what a run generates against what it was trained on",
     "train-phase": "recordings to a network that knows more of the phase",
 }

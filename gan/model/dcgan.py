@@ -13,6 +13,7 @@ from gan.errors import InputError
 from gan.model.resampling import Upsample
 
 Normalization = Literal["none", "batch", "spectral"]
+Doubling = Literal["transposed", "resize"]
 
 # A spectrogram is mostly silence. Where nothing is active yet the generator begins there (tanh of this is -0.9) and
 # not at the middle grey of a photograph, which it would first have to unlearn, the borders last of all.
@@ -97,6 +98,13 @@ def check_labels(n_classes: int, labels: Tensor | None) -> None:
         )
 
 
+def doubling(kind: Doubling, width: int, next_width: int, bias: bool) -> list[nn.Module]:
+    """The layers that double a grid, as `Generator` explains them."""
+    if kind == "transposed":
+        return [nn.ConvTranspose2d(width, next_width, 4, 2, 1, bias=bias)]
+    return [Upsample(width), nn.Conv2d(width, next_width, 3, padding=1, bias=bias)]
+
+
 class Generator(nn.Module):
     """Latents to images: a projection to a small grid, then convolutions that double it.
 
@@ -129,7 +137,7 @@ class Generator(nn.Module):
         base_channels: int = 32,
         max_channels: int = 512,
         normalization: Literal["batch", "none"] = "batch",
-        upsample: Literal["transposed", "resize"] = "transposed",
+        upsample: Doubling = "transposed",
     ) -> None:
         super().__init__()
         self.n_classes = n_classes
@@ -139,22 +147,17 @@ class Generator(nn.Module):
         widths = [min(max_channels, base_channels * 2**stage) for stage in reversed(range(stages))]
         batch_norm = normalization == "batch"
 
-        def doubling(width: int, next_width: int, bias: bool) -> list[nn.Module]:
-            if upsample == "transposed":
-                return [nn.ConvTranspose2d(width, next_width, 4, 2, 1, bias=bias)]
-            return [Upsample(width), nn.Conv2d(width, next_width, 3, padding=1, bias=bias)]
-
         def activation(width: int) -> list[nn.Module]:
             return [*([nn.BatchNorm2d(width)] if batch_norm else []), nn.ReLU(inplace=True)]
 
         joined = 2 * latent_dim if n_classes else latent_dim
         layers = [nn.ConvTranspose2d(joined, widths[0], grid, bias=not batch_norm), *activation(widths[0])]
         for width, next_width in pairwise(widths):
-            layers += [*doubling(width, next_width, bias=not batch_norm), *activation(next_width)]
+            layers += [*doubling(upsample, width, next_width, bias=not batch_norm), *activation(next_width)]
         self.layers = nn.Sequential(*layers)
-        *resize, to_image = doubling(widths[-1], 1, bias=True)
+        *resize, to_image = doubling(upsample, widths[-1], 1, bias=True)
         self.to_image = nn.Sequential(*resize, to_image) if resize else to_image
-        self.apply(_initialise)
+        self.apply(initialise)
         if not batch_norm:
             _keep_variance(self.layers)
         to_image.bias = nn.Parameter(torch.full((1,), QUIET))
@@ -219,7 +222,7 @@ class Discriminator(nn.Module):
         layers.append(nn.Conv2d(widths[-1], 1, grid))
         self.layers = nn.Sequential(*layers)
         self.projection = nn.Conv2d(widths[-1], n_classes, grid, bias=False) if n_classes else None
-        self.apply(_initialise)
+        self.apply(initialise)
         if normalization == "none":
             _keep_variance(self.layers, _SLOPE)
         if normalization == "spectral":
@@ -245,9 +248,9 @@ class Discriminator(nn.Module):
         return logits
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
     """Weights from N(0, 0.02), the paper's section 4; biases 0."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm2d):
         nn.init.normal_(module.weight, 1.0, 0.02)

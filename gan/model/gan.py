@@ -1,6 +1,6 @@
 """The training step of a GAN, as a LightningModule."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -120,6 +120,15 @@ class GAN(LightningModule):
         images: Tensor = self.ema(latents.to(self.device), *([] if labels is None else [labels.to(self.device)]))
         self.ema.train(was_training)
         return images
+
+    def sample_blocks(self, latents: Tensor, labels: Tensor | None = None) -> Iterator[Tensor]:
+        """The images of `sample`, some hundred frames after the other, of a generator that makes any number of frames.
+
+        Yields:
+            Shape (batch, 1, n_freqs, frames of the block).
+        """
+        for part in self.generator.latent_blocks(latents):
+            yield self.sample(part, labels)
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """One step of the discriminator, then, if it is its turn, one of the generator."""

@@ -107,7 +107,11 @@ def magnitude_from_codes(codes: Codes, level_db: float | None, settings: Spectro
 
 
 def encode_image(
-    path: Path, magnitude: Tensor, settings: SpectrogramSettings, origin: Origin | None = None
+    path: Path,
+    magnitude: Tensor,
+    settings: SpectrogramSettings,
+    origin: Origin | None = None,
+    description: str = "",
 ) -> ImageHeader:
     """Write a magnitude spectrogram as a PNG file, atomically.
 
@@ -116,6 +120,7 @@ def encode_image(
         magnitude: Linear amplitude >= 0, shape (n_freqs, n_frames).
         settings: The grid that the magnitude was made on.
         origin: Where the sound came from.
+        description: Text for people, PNG's "Description".
 
     Returns:
         What stands in the file's text.
@@ -130,6 +135,8 @@ def encode_image(
     }
     info = PngImagePlugin.PngInfo()
     info.add_itxt(_TEXT_KEY, json.dumps(text, ensure_ascii=False))
+    if description:
+        info.add_itxt("Description", description)
     with atomic_write(path) as part:
         Image.fromarray(np.ascontiguousarray(codes[::-1])).save(part, "PNG", pnginfo=info)
     return header

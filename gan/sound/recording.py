@@ -1,4 +1,4 @@
-"""Sound files, read in blocks: mixed down to mono, resampled, cut into windows."""
+"""Sound files, read in blocks: mixed down to mono, resampled, cut into windows; and written."""
 
 import re
 from collections.abc import Iterator
@@ -11,12 +11,15 @@ import soxr
 from numpy.typing import NDArray
 
 from gan.errors import InputError
+from gan.files import atomic_write
 
 SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".w64", ".caf", ".au"}
 )
 
 _BLOCK_FRAMES = 1 << 16
+# What a file is scaled to when its samples do not fit: the largest level that no rounding can push over full scale.
+_FULL_SCALE = 0.999
 # Sizes of what holds the samples; a wrong size around it (RIFF, FORM) or of a comment behind it is harmless.
 _MENDED_SIZE = re.compile(r"(?:data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)")
 _OGG_PAGE_HEADER = 27
@@ -106,6 +109,42 @@ def read_excerpt(path: Path, sample_rate: int, start_second: float, n_samples: i
     except (OSError, RuntimeError) as error:
         raise InputError(f"{path}: cannot be read as sound ({error})") from error
     return np.pad(waveform, (0, n_samples - len(waveform)))
+
+
+def gain_that_fits(peak: float, subtype: str = "PCM_16") -> float:
+    """What a waveform of this peak is multiplied by so that its samples fit a file: 1 wherever they do.
+
+    Args:
+        peak: Largest absolute sample.
+        subtype: Sample format; FLOAT fits everything.
+    """
+    return 1.0 if peak <= _FULL_SCALE or subtype == "FLOAT" else _FULL_SCALE / peak
+
+
+def write_recording(
+    path: Path, waveform: NDArray[np.float32], sample_rate: int, subtype: str = "PCM_16", comment: str = ""
+) -> None:
+    """Write a sound file, atomically; its suffix says its format.
+
+    Args:
+        path: The file to write.
+        waveform: Shape (n_samples,), full scale 1; see `gain_that_fits`.
+        sample_rate: In Hz.
+        subtype: Sample format.
+        comment: Text in the file.
+
+    Raises:
+        InputError: If it cannot be written.
+    """
+    try:
+        with atomic_write(path) as part:
+            file = soundfile.SoundFile(part, "w", sample_rate, 1, subtype, format=path.suffix[1:].upper())
+            with file:
+                if comment:
+                    file.comment = comment
+                file.write(waveform)
+    except (OSError, soundfile.SoundFileError) as error:
+        raise InputError(f"{path}: cannot be written ({error})") from error
 
 
 class _Stream(soundfile.SoundFile):  # type: ignore[misc]

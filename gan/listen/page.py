@@ -1,0 +1,65 @@
+"""A page of players: the sounds of a folder beside their pictures, opened from disk without a server."""
+
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+import soundfile
+
+from gan.files import atomic_write
+
+INDEX = "index.html"
+
+_SUFFIXES = {".wav", ".flac"}
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+body {{ font: 1rem/1.4 system-ui, sans-serif; max-width: 64rem; margin: 1rem auto; padding: 0 1rem; }}
+figure {{ margin: 0 0 2rem; }}
+img {{ display: block; width: 100%; height: 14rem; background: black; }}
+audio {{ width: 100%; }}
+</style>
+<h1>{title}</h1>
+{sounds}
+</html>
+"""
+_SOUND = """<figure>
+<figcaption>{name}<br><small>{comment}</small></figcaption>
+<img src="{picture}" alt="Spectrogram of {name}, low frequencies at the bottom" loading="lazy">
+<audio controls preload="metadata" src="{sound}" aria-label="{name}"></audio>
+</figure>"""
+
+
+def write_page(folder: Path) -> Path:
+    """Write a page with a player and a picture for each sound file of a folder that has a picture of its name.
+
+    Args:
+        folder: The folder; the page lies in it and names files relative to itself.
+
+    Returns:
+        The page.
+    """
+    sounds = []
+    for path in sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES):
+        picture = path.with_suffix(".png")
+        if picture.exists():
+            with soundfile.SoundFile(path) as file:
+                comment = file.comment
+            words = {"name": path.name, "comment": comment}
+            links = {"picture": picture.name, "sound": path.name}
+            sounds.append(
+                _SOUND.format(
+                    **{key: escape(text) for key, text in words.items()},
+                    **{key: quote(text) for key, text in links.items()},
+                )
+            )
+    page = folder / INDEX
+    with atomic_write(page) as part:
+        part.write_text(
+            _PAGE.format(title=escape(f"Sounds of {folder.resolve().parent.name}"), sounds="\n".join(sounds)),
+            encoding="utf-8",
+        )
+    return page

@@ -1,0 +1,149 @@
+"""A DCGAN's generator without beginning and end: trained on crops, it makes images of any number of frames."""
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.special import ndtr
+
+from gan.model.dcgan import QUIET, Doubling, LabelledLatent, base_grid, check_labels, doubling, initialise
+
+# Steps that a step's frames depend on, its own included: of the sequence, by the first convolution.
+_REACH = 3
+# Pixels at either end of what a doubling makes that have seen where the grid ends.
+_SPOILT: dict[Doubling, int] = {"transposed": 1, "resize": 2}
+# Steps that are made at a time where memory is to be bounded.
+_BLOCK_STEPS = 32
+
+
+class _Parts(NamedTuple):
+    """What a latent consists of: shapes (batch, whole_dim), (batch, 1) and (batch, n_steps, step_dim)."""
+
+    whole: Tensor
+    begin: Tensor
+    sequence: Tensor
+
+
+class Generator(nn.Module):
+    """Latents of any length to images of any length.
+
+    A latent is a vector for the whole, what is played; a number that says where in a step the image begins; and a
+    sequence of vectors, what happens when, one for each step of `step_frames`. Each frame comes from the whole and the
+    steps around it, always in the same way: what has seen an end of the grid is cut off after every layer, so the
+    middle of an image of minutes is made as a crop in training is, a longer latent goes on where a shorter one stops,
+    and blocks made one after the other fit without a seam. As crops begin anywhere in a step, the discriminator judges
+    the borders between steps as often as their middles.
+
+    Args:
+        image_size: (n_freqs, n_frames) of a crop; comes from the data.
+        n_classes: Number of labels; 0 to generate without them. Comes from the data.
+        whole_dim: Length of the vector for the whole.
+        step_dim: Length of a step's vector.
+        base_channels: Channels of the last, largest hidden layer; each smaller one has twice as many.
+        max_channels: Most channels of any layer.
+        upsample: How a grid is doubled; see `gan.model.dcgan.Generator`.
+
+    Attributes:
+        n_classes: As given.
+        step_frames: Frames of a step: 2 to the number of doublings.
+        latent_dim: Length of a crop's latent.
+
+    Raises:
+        InputError: If the sides of the image cannot be halved often enough.
+    """
+
+    def __init__(
+        self,
+        image_size: tuple[int, int],
+        n_classes: int = 0,
+        whole_dim: int = 64,
+        step_dim: int = 64,
+        base_channels: int = 32,
+        max_channels: int = 512,
+        upsample: Doubling = "transposed",
+    ) -> None:
+        super().__init__()
+        self.n_classes = n_classes
+        self.whole_dim = whole_dim
+        self.step_dim = step_dim
+        (self._base_freqs, _), stages = base_grid(image_size)
+        self.step_frames = int(2**stages)
+        self._spoilt = _SPOILT[upsample]
+        # Steps beside those that are seen: what the sequence's convolution and the doublings cut off, and one for the
+        # part of a step that is left out before the beginning and behind the end.
+        self._more_steps = _REACH - 1 + 2 * self._spoilt + 1
+        self.latent_dim = self.latent_length(image_size[1])
+        widths = [min(max_channels, base_channels * 2**stage) for stage in reversed(range(stages))]
+        self.labelled = LabelledLatent(n_classes, whole_dim) if n_classes else None
+        n_first = widths[0] * self._base_freqs
+        self.from_whole = nn.Linear(2 * whole_dim if n_classes else whole_dim, n_first, bias=False)
+        self.from_sequence = nn.Conv1d(step_dim, n_first, _REACH, bias=False)
+        self.first = nn.Sequential(nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
+        self.doublings = nn.ModuleList(
+            nn.Sequential(
+                *doubling(upsample, width, next_width, bias=False), nn.BatchNorm2d(next_width), nn.ReLU(inplace=True)
+            )
+            for width, next_width in pairwise(widths)
+        )
+        *resize, to_image = doubling(upsample, widths[-1], 1, bias=True)
+        self.to_image = nn.Sequential(*resize, to_image)
+        self.apply(initialise)
+        to_image.bias = nn.Parameter(torch.full((1,), QUIET))
+
+    def latent_length(self, n_frames: int) -> int:
+        """Length of the shortest latent of at least so many frames."""
+        n_steps = math.ceil(n_frames / self.step_frames) + self._more_steps
+        return self.whole_dim + 1 + self.step_dim * n_steps
+
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Generate.
+
+        Args:
+            latents: Shape (batch, latent_length(n_frames)), standard normal.
+            labels: Shape (batch,), int64, in [0, n_classes); None without classes.
+
+        Returns:
+            Images, shape (batch, 1, n_freqs, n_frames), in [-1, 1], n_frames a multiple of `step_frames`.
+
+        Raises:
+            ValueError: If no whole number of steps has latents of that length, or labels are missing or too many.
+        """
+        check_labels(self.n_classes, labels)
+        whole, begin, sequence = self._parts(latents)
+        images = self._unroll(whole, sequence, labels)
+        # Evenly anywhere in a step.
+        start = (ndtr(begin) * self.step_frames).long().clamp(0, self.step_frames - 1)
+        frames = start + torch.arange(images.shape[-1] - self.step_frames, device=images.device)
+        return images.gather(-1, frames[:, None, None].expand(-1, 1, images.shape[-2], -1))
+
+    def latent_blocks(self, latents: Tensor) -> Iterator[Tensor]:
+        """Latents whose images, one behind the other, are those of `latents`: memory is bounded by a block's."""
+        whole, begin, sequence = self._parts(latents)
+        for first in range(0, sequence.shape[1] - self._more_steps, _BLOCK_STEPS):
+            steps = sequence[:, first : first + _BLOCK_STEPS + self._more_steps]
+            yield torch.cat([whole, begin, steps.flatten(1)], dim=1)
+
+    def _parts(self, latents: Tensor) -> _Parts:
+        whole, begin, sequence = latents.tensor_split([self.whole_dim, self.whole_dim + 1], dim=1)
+        n_steps, rest = divmod(sequence.shape[1], self.step_dim)
+        if rest or n_steps <= self._more_steps:
+            raise ValueError(
+                f"latents have {latents.shape[1]} numbers; as many as latent_length says are needed, e.g. "
+                f"{self.latent_dim} for a crop"
+            )
+        return _Parts(whole, begin, sequence.reshape(len(sequence), n_steps, self.step_dim))
+
+    def _unroll(self, whole: Tensor, sequence: Tensor, labels: Tensor | None) -> Tensor:
+        if self.labelled is not None:
+            whole = self.labelled(whole, labels)
+        grid = self.from_whole(whole)[..., None] + self.from_sequence(sequence.transpose(1, 2))
+        grid = grid.reshape(len(grid), -1, self._base_freqs, grid.shape[-1])
+        grid = self.first(grid.contiguous(memory_format=torch.channels_last))
+        for double in self.doublings:
+            grid = double(grid)[..., self._spoilt : -self._spoilt]
+        images: Tensor = self.to_image(grid).tanh()
+        # What is left of the margin is spoilt as often at either end.
+        return images[..., 2 * self._spoilt : -2 * self._spoilt]

@@ -1,0 +1,153 @@
+"""A generator without beginning and end: no seam, no border, any length."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+
+from gan.errors import InputError
+from gan.model.dcgan import Discriminator
+from gan.model.endless import Generator
+from gan.model.gan import GAN
+from gan.model.losses import RelativisticPairing
+
+SIZE = (64, 32)
+UPSAMPLES = ("transposed", "resize")
+
+
+def generator(upsample: str = "transposed", n_classes: int = 0, **options: int) -> Generator:
+    """One whose images are no longer silence, in double precision, so that rounding is no excuse."""
+    torch.manual_seed(0)
+    made = Generator(SIZE, n_classes, whole_dim=6, step_dim=5, base_channels=4, upsample=upsample, **options).double()
+    made.to_image[-1].weight.data *= 20
+    made.to_image[-1].bias.data.zero_()
+    labels = torch.arange(64) % n_classes if n_classes else None
+    for _ in range(50):
+        made(torch.randn(64, made.latent_dim, dtype=torch.float64), labels)
+    return made.eval()
+
+
+def latents_of(made: Generator, n_frames: int, n: int = 2) -> Tensor:
+    return torch.randn(n, made.latent_length(n_frames), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("upsample", UPSAMPLES)
+@pytest.mark.parametrize(
+    ("image_size", "step"), [((64, 64), 16), ((128, 128), 32), ((1024, 256), 64), ((64, 512), 16), ((128, 120), 8)]
+)
+def test_sizes(image_size, step, upsample):
+    made = Generator(image_size, whole_dim=4, step_dim=3, base_channels=1, max_channels=4, upsample=upsample)
+    assert made.step_frames == step
+    images = made(torch.randn(2, made.latent_dim))
+    assert images.shape == (2, 1, *image_size)
+    for n_frames, rounded in ((1, step), (step, step), (step + 1, 2 * step), (10 * step, 10 * step)):
+        assert made(torch.randn(1, made.latent_length(n_frames))).shape == (1, 1, image_size[0], rounded)
+
+
+@pytest.mark.parametrize("upsample", UPSAMPLES)
+def test_a_longer_latent_goes_on_where_a_shorter_one_stops(upsample):
+    made = generator(upsample)
+    latents = latents_of(made, 400)
+    with torch.no_grad():
+        long = made(latents)
+        short = made(latents[:, : made.latent_length(96)])
+    assert float(long.std()) > 0.05
+    torch.testing.assert_close(long[..., :96], short, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("upsample", UPSAMPLES)
+@pytest.mark.parametrize("n_frames", [8, 256, 264, 1000])
+def test_blocks_are_what_is_made_at_once(upsample, n_frames):
+    made = generator(upsample, n_classes=3)
+    latents, labels = latents_of(made, n_frames), torch.tensor([2, 0])
+    with torch.no_grad():
+        blocks = [made(part, labels) for part in made.latent_blocks(latents)]
+        whole = made(latents, labels)
+        other = made(latents, torch.tensor([1, 0]))
+    assert max(block.shape[-1] for block in blocks) <= 32 * made.step_frames
+    torch.testing.assert_close(torch.cat(blocks, -1), whole, rtol=0, atol=1e-13)
+    assert (other[0] != whole[0]).any()
+    assert (other[1] == whole[1]).all()
+
+
+@pytest.mark.parametrize("upsample", UPSAMPLES)
+def test_no_frame_knows_where_it_lies(upsample):
+    """The same steps give the same frames at the beginning, in the middle and at the end of an image."""
+    made = generator(upsample)
+    step, reach = made.step_frames, made.latent_length(made.step_frames) - made.latent_length(0)
+    assert reach == made.step_dim
+    latents = latents_of(made, 30 * step, 1)
+    whole, begin, sequence = latents.split([6, 1, latents.shape[1] - 7], 1)
+    with torch.no_grad():
+        long = made(latents)
+        for first in (0, 1, 7, 25):
+            part = sequence[:, 5 * first : 5 * first + made.latent_length(4 * step) - 7]
+            crop = made(torch.cat([whole, begin, part], 1))
+            torch.testing.assert_close(crop, long[..., first * step :][..., : 4 * step], rtol=0, atol=1e-13)
+        # Without an end that is near: as many steps of the same vector make frames that repeat exactly.
+        same = made(torch.cat([whole, begin, sequence[:, :5].repeat(1, 30)], 1))[0, 0]
+    torch.testing.assert_close(same[:, step:], same[:, :-step], rtol=0, atol=1e-13)
+
+
+def test_images_begin_anywhere_in_a_step():
+    made = generator()
+    step = made.step_frames
+    latents = latents_of(made, 64, 1)
+    middle = latents.clone()
+    middle[:, 6] = 0.0  # the median
+    with torch.no_grad():
+        wide = made(torch.cat([latents[:, :6], torch.full((1, 1), -9.0), latents[:, 7:]], 1))
+        torch.testing.assert_close(made(middle)[..., :-step], wide[..., step // 2 : -step // 2], rtol=0, atol=1e-13)
+        begins = torch.linspace(0.5 / step, 1 - 0.5 / step, step, dtype=torch.float64)
+        many = latents.repeat(step, 1)
+        many[:, 6] = torch.special.ndtri(begins)
+        images = made(many)
+    for start in range(step):
+        length = images.shape[-1] - start
+        torch.testing.assert_close(images[start, ..., :length], images[0, ..., start:], rtol=0, atol=1e-13)
+
+
+def test_every_number_of_a_latent_is_heard_and_its_time_is_near():
+    made = generator()
+    step, spoilt = made.step_frames, 5
+    latents = latents_of(made, 20 * step, 1)
+    with torch.no_grad():
+        before = made(latents)
+        changed = latents.clone()
+        changed[:, 7 + 5 * 10 : 7 + 5 * 11] += 1.0
+        moved = (made(changed) != before)[0, 0].any(0).nonzero().flatten()
+        for number in (0, 5, 6):
+            other = latents.clone()
+            other[:, number] += 2.0
+            assert (made(other) != before).any((0, 1, 2)).all()
+    # One step's vector changes the steps around it and no others.
+    assert 2 * step < len(moved) <= (spoilt + 1) * step
+    assert 5 * step <= int(moved[0]) <= int(moved[-1]) < 12 * step
+
+
+def test_wrong_lengths_are_refused():
+    made = generator()
+    for length in (made.latent_dim + 1, made.latent_length(0), 3):
+        with pytest.raises(ValueError, match="as many as latent_length says are needed"):
+            made(torch.randn(1, length, dtype=torch.float64))
+    with pytest.raises(ValueError, match="called with labels"):
+        made(latents_of(made, 32), torch.tensor([0, 1]))
+    with pytest.raises(InputError, match=r"set data\.n_frames"):
+        Generator((128, 100))
+
+
+def test_a_gan_samples_any_length():
+    torch.manual_seed(0)
+    networks = Generator(SIZE, base_channels=4), Discriminator(SIZE, base_channels=4, normalization="none")
+    gan = GAN(*networks, RelativisticPairing())
+    gan.calibrate_average()
+    latents = torch.randn(2, networks[0].latent_length(2100))
+    before = copy.deepcopy(gan.ema.state_dict())
+    images = gan.sample(latents)
+    blocks = list(gan.sample_blocks(latents))
+    assert images.shape == (2, 1, 64, 2104)
+    assert len(blocks) == 9
+    torch.testing.assert_close(torch.cat(blocks, -1), images, rtol=0, atol=1e-5)
+    for name, value in gan.ema.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
