@@ -201,14 +201,15 @@ def test_a_full_disk_stops_decoding(
         image_of(tmp_path / name, sound(4000))
     (tmp_path / "a.wav").write_bytes(b"the old one")
     n_calls = 0
+    write = soundfile.SoundFile.write
 
-    def full(path: Path, *others: object, **more: object) -> None:
+    def full(self: soundfile.SoundFile, samples: np.ndarray) -> None:
         nonlocal n_calls
         n_calls += 1
-        path.write_bytes(b"half of")
+        write(self, samples[: len(samples) // 2])
         raise soundfile.LibsndfileError(2)  # "System error."
 
-    monkeypatch.setattr(soundfile, "write", full)
+    monkeypatch.setattr(soundfile.SoundFile, "write", full)
     assert decode(tmp_path) == 2
     assert "a.wav: cannot be written" in capsys.readouterr().err
     assert n_calls == 1

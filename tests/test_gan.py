@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from lightning import Callback, Trainer
+from lightning.pytorch.callbacks import Timer
 from torch.utils.data import DataLoader
 
 from gan.data.crops import Batch
@@ -202,6 +203,7 @@ def test_learning_rates_follow_their_schedule(tmp_path):
     gan = small_gan(
         generator_lr=1e-3,
         discriminator_lr=4e-3,
+        lr_decay=1.0,  # which the schedule takes the place of
         lr_scheduler=lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5),
     )
     watch = WatchRates()
@@ -215,8 +217,9 @@ class WatchRates(Callback):
     def __init__(self):
         self.seen = []
 
-    def on_train_epoch_start(self, trainer, pl_module):
-        self.seen.append([optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers])
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if batch_idx == 0:
+            self.seen.append([optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers])
 
 
 def halved(optimizer):
@@ -234,6 +237,35 @@ def warmed_up(optimizer):
 def held_then_harmonic(optimizer):
     held = torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)
     return torch.optim.lr_scheduler.SequentialLR(optimizer, [held, harmonic(optimizer)], [1])
+
+
+@pytest.mark.parametrize(
+    ("limit", "share", "factors"),
+    [
+        ({"n_epochs": 5}, 0.5, [1, 1, 1, 0.8, 0.4]),
+        ({"n_epochs": 5}, 1.0, [1, 0.8, 0.6, 0.4, 0.2]),
+        ({"n_epochs": 5}, 0.0, [1, 1, 1, 1, 1]),
+        ({"n_epochs": -1, "max_steps": 20}, 0.5, [1, 1, 1, 0.8, 0.4]),
+        ({"n_epochs": 10, "max_steps": 20}, 1.0, [1, 0.8, 0.6, 0.4, 0.2]),
+    ],
+)
+def test_learning_rates_fall_to_the_end_of_the_run(tmp_path, limit, share, factors):
+    rates = WatchRates()
+    gan = small_gan(generator_lr=1e-3, discriminator_lr=4e-3, lr_decay=share)
+    trained(gan, tmp_path, 2, callbacks=[rates], **limit)
+    assert rates.seen == [pytest.approx([1e-3 * factor, 4e-3 * factor]) for factor in factors]
+
+
+def test_learning_rates_fall_with_the_time_that_is_left(tmp_path, monkeypatch):
+    rates, clock = WatchRates(), iter(range(1000))
+    monkeypatch.setattr(Timer, "time_elapsed", lambda self, stage=None: 100.0 * min(9, next(clock) // 6))
+    trained(
+        small_gan(generator_lr=1e-3, lr_decay=1.0), tmp_path, 2, n_epochs=9, callbacks=[rates], max_time="00:00:15:00"
+    )
+    found = [rate for rate, _ in rates.seen]
+    assert found[0] == 1e-3
+    assert found == sorted(found, reverse=True)
+    assert 0 < found[-1] < 0.75e-3
 
 
 def stopped_after_two_epochs(tmp_path, **options):

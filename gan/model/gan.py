@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
-from lightning import LightningModule
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.cli import LRSchedulerCallable
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -39,7 +40,10 @@ class GAN(LightningModule):
         generator_lr: Learning rate of the generator's Adam.
         discriminator_lr: Learning rate of the discriminator's Adam.
         betas: Adam's decay rates, of both.
-        lr_scheduler: Schedule of both learning rates, stepped after every epoch.
+        lr_decay: Share of the run, at its end, in which both learning rates fall to 0 in a straight line, from epoch
+            to epoch, so that the two networks stop chasing each other and what they agree on is kept. The run is as
+            long as the trainer's max_epochs, max_steps or max_time says, whichever is nearest.
+        lr_scheduler: Another schedule of both learning rates, stepped after every epoch, in place of lr_decay.
         n_discriminator_steps: Steps of the discriminator, each with a batch of its own, to one of the generator.
         gradient_clip: Greatest norm of a network's gradient; longer ones are shortened to it.
         ema_decay: Decay of the moving average of the generator's weights that samples are made with (Karras et al.
@@ -67,6 +71,7 @@ class GAN(LightningModule):
         generator_lr: float = 2e-4,
         discriminator_lr: float = 2e-4,
         betas: tuple[float, float] = (0.5, 0.999),
+        lr_decay: float = 0.0,
         lr_scheduler: LRSchedulerCallable | None = None,
         n_discriminator_steps: int = 1,
         gradient_clip: float | None = None,
@@ -79,6 +84,8 @@ class GAN(LightningModule):
             raise InputError("model.generator and model.discriminator must both be told the labels, or neither")
         if n_discriminator_steps < 1:
             raise InputError(f"model.n_discriminator_steps is {n_discriminator_steps}; it must be 1 or more")
+        if not 0 <= lr_decay <= 1:
+            raise InputError(f"model.lr_decay is {lr_decay}; it is a share of the run and must lie in [0, 1]")
         if gradient_clip is not None and gradient_clip <= 0:
             raise InputError(f"model.gradient_clip is {gradient_clip}; it must be above 0, or null for none")
         if penalty is not None:
@@ -95,6 +102,7 @@ class GAN(LightningModule):
         self.generator_lr = generator_lr
         self.discriminator_lr = discriminator_lr
         self.betas = betas
+        self.lr_decay = lr_decay
         self.lr_scheduler = lr_scheduler
         self.n_discriminator_steps = n_discriminator_steps
         self.gradient_clip = gradient_clip
@@ -151,6 +159,15 @@ class GAN(LightningModule):
             self._log(self.latest)
             if self.augment is not None:
                 self._log({"augment/probability": self.augment.probability})
+
+    def on_train_epoch_start(self) -> None:
+        """Let the learning rates fall where the end of the run is near."""
+        if self.lr_scheduler is not None or not self.lr_decay:
+            return
+        factor = min(1.0, (1.0 - _progress(self.trainer)) / self.lr_decay)
+        for optimizer, rate in zip(self._two_optimizers(), (self.generator_lr, self.discriminator_lr), strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = factor * rate
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Make the average ready for what listens and saves at an epoch's end, be it cut short or not."""
@@ -314,6 +331,20 @@ class GAN(LightningModule):
             self.ema(latents.to(self.device), *labels)
         for layer, momentum in zip(norms, momenta, strict=True):
             layer.momentum = momentum
+
+
+def _progress(trainer: Trainer) -> float:
+    """How much of a run is done, in [0, 1], by that of its limits which is reached first; 0 if it has none."""
+    shares = [0.0]
+    if trainer.max_epochs is not None and trainer.max_epochs > 0:
+        shares.append(trainer.current_epoch / trainer.max_epochs)
+    if trainer.max_steps > 0:
+        shares.append(trainer.global_step / trainer.max_steps)
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, Timer) and (remaining := callback.time_remaining()) is not None:
+            elapsed = callback.time_elapsed()
+            shares.append(elapsed / (elapsed + max(0.0, remaining)))
+    return min(1.0, max(shares))
 
 
 def _rebase(scheduler: dict[str, Any], rate: float) -> None:
