@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from gan.errors import InputError
+from gan.sound.phase import deep
 from gan.sound.phase.cells import LOWEST, level_of
 from gan.sound.phase.convergence import spectral_convergence_db
 from gan.sound.phase.deep import SHIPPED_WEIGHTS, DeepGriffinLim
@@ -20,6 +21,8 @@ from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import magnitude_from_waveform, stft
 
 GRID = SpectrogramSettings(n_fft=512, hop_length=128, win_length=512)
+# No phase is known when growth begins.
+NOTHING = np.empty(0, np.complex64)
 
 Sound = Callable[..., np.ndarray]
 
@@ -153,7 +156,7 @@ def test_true_steps_lead_back_to_the_phase(sound: Sound) -> None:
     of_cells = steps.view(-1, 2)[torch.from_numpy(places)]
     of_cells[:, 0] *= torch.polar(torch.ones(len(bins)), bins * (torch.pi / 2))
     magnitude = spectrum.abs().flatten()[torch.from_numpy(places)]
-    grown = torch.from_numpy(grow(magnitude.numpy(), of_cells.numpy(), beside))
+    grown = torch.from_numpy(grow(magnitude.numpy(), of_cells.numpy(), beside, NOTHING))
     # From the middle of the frame, where steps are counted, to its beginning.
     grown *= torch.where(bins % 2 == 0, 1.0, -1.0)
     turn = grown * spectrum.flatten()[torch.from_numpy(places)].conj() / magnitude
@@ -170,7 +173,7 @@ def test_the_surer_path_is_taken() -> None:
     steps[0] = np.exp(1j * np.array([0.5, 0.3])) * [10, 10]  # to cells 2 and 1
     steps[1, 0] = 0.01 * np.exp(2.0j)  # to cell 3, doubtful
     steps[2, 1] = 10 * np.exp(0.2j)  # to cell 3
-    phase = np.angle(grow(np.array([1.0, 0.9, 0.8, 0.7], np.float32), steps, beside))
+    phase = np.angle(grow(np.array([1.0, 0.9, 0.8, 0.7], np.float32), steps, beside, NOTHING))
     np.testing.assert_allclose(phase - phase[0], [0, 0.3, 0.5, 0.7], atol=2e-3)
 
 
@@ -179,14 +182,14 @@ def test_neighbours_of_islands() -> None:
     places, beside = neighbours(chosen)
     assert places.tolist() == [0, 2, 3, 4, 8]
     assert beside.tolist() == [[2, -1, -1, -1], [-1, -1, -1, -1], [-1, 0, 3, -1], [-1, -1, -1, 2], [-1, -1, -1, -1]]
-    grown = grow(np.ones(5, np.float32), np.ones((5, 2), np.complex64), beside)
+    grown = grow(np.ones(5, np.float32), np.ones((5, 2), np.complex64), beside, NOTHING)
     np.testing.assert_allclose(np.abs(grown), 1, rtol=1e-5)
 
 
 def test_evidence_may_be_zero() -> None:
     """A step of no certainty at all leaves a phase, not a division by zero."""
     places, beside = neighbours(np.ones((3, 3), bool))
-    grown = grow(np.ones(len(places), np.float32), np.zeros((9, 2), np.complex64), beside)
+    grown = grow(np.ones(len(places), np.float32), np.zeros((9, 2), np.complex64), beside, NOTHING)
     assert np.isfinite(grown).all()
     np.testing.assert_allclose(np.abs(grown), 1, rtol=1e-5)
 
@@ -214,3 +217,43 @@ def test_levels_below_what_is_told_from_silence() -> None:
     features = features_of(target.numpy(), level_of(target).numpy(), np.array([277], np.int32))
     assert np.isfinite(features).all()
     assert features.min() == pytest.approx(0.3 * -7)
+
+
+def test_growth_goes_on_from_what_is_known(sound: Sound) -> None:
+    """A known part is kept, and the rest has the phases that it has if all is grown from the same cell."""
+    spectrum = stft(torch.from_numpy(sound(10000)), GRID).mT.contiguous()
+    steps = torch.zeros(*spectrum.shape, 2, dtype=torch.complex64)
+    steps[:-1, :-1] = true_steps(spectrum)
+    steps[..., 0] *= torch.polar(torch.ones(257), torch.arange(257) * (torch.pi / 2))
+    chosen = np.zeros(spectrum.shape, bool)
+    chosen[:-1, :-1] = True
+    places, beside = neighbours(chosen)
+    cells = torch.from_numpy(places)
+    magnitude = spectrum.abs().flatten()[cells].numpy()
+    true = (torch.sgn(spectrum.flatten()[cells]) * torch.where(cells % 257 % 2 == 0, 1.0, -1.0)).numpy()
+    n_known = 20 * 256
+    grown = grow(magnitude, steps.view(-1, 2)[cells].numpy(), beside, true[:n_known])
+    np.testing.assert_allclose(grown[:n_known], true[:n_known], atol=1e-5)
+    # Not only alike but for a turn: the same.
+    np.testing.assert_allclose(grown, true, atol=2e-2)
+
+
+def test_stretches_leave_no_seam(sound: Sound, monkeypatch: pytest.MonkeyPatch) -> None:
+    waveform = torch.from_numpy(sound(60000))
+    magnitude = magnitude_from_waveform(waveform, GRID)
+    method = DeepGriffinLim(GRID, n_iter=0)
+    whole = method(magnitude, len(waveform))
+    monkeypatch.setattr(deep, "_GROWN_FRAMES", 100)
+    parts = method(magnitude, len(waveform))
+    assert not torch.equal(parts, whole)
+    errors = []
+    for made in (whole, parts):
+        reached = magnitude_from_waveform(made, GRID)
+        seams = torch.cat([torch.arange(seam - 4, seam + 4) for seam in (100, 200, 300, 400)])
+        error = torch.linalg.norm((reached - magnitude)[:, seams]) / torch.linalg.norm(magnitude[:, seams])
+        errors.append(20 * float(error.log10()))
+    assert errors[1] < errors[0] + 1.0
+    assert (
+        abs(float(spectral_convergence_db(parts, magnitude, GRID) - spectral_convergence_db(whole, magnitude, GRID)))
+        < 1
+    )

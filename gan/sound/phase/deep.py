@@ -3,7 +3,9 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gan.errors import InputError
@@ -15,6 +17,10 @@ from gan.sound.phase.reconstructor import each_item, random_phase
 from gan.sound.phase.steps import PhaseSteps, trained_for
 from gan.sound.settings import SpectrogramSettings
 
+# Frames whose phases are grown at a time, which bounds the memory: a minute and a half at 2048/512 and 22,050 Hz.
+_GROWN_FRAMES = 4096
+# Frames on both sides that are looked at with them: the next stretch goes on from the last ones.
+_CONTEXT_FRAMES = 16
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "phase_steps.safetensors"
 
 
@@ -69,21 +75,36 @@ class DeepGriffinLim(GriffinLim):
         network = self.network
         if network is None:
             return PGHI(self.settings, seed=self.seed).start(target)
-        turns = torch.arange(self.settings.n_freqs) * (2.0 * math.pi * self.settings.hop_length / self.settings.n_fft)
-        own_turns = torch.polar(torch.ones_like(turns), turns)
 
         def grown(magnitude: Tensor, phase: Tensor) -> Tensor:
-            places, beside = neighbours(audible_cells(magnitude, self.tolerance_db))
+            audible = audible_cells(magnitude, self.tolerance_db)
             stft = torch.polar(magnitude, phase)
-            if len(places):
-                cells = torch.from_numpy(places)
-                bins = cells % self.settings.n_freqs
-                steps = network.steps(magnitude, places)
-                steps[:, 0] *= own_turns[bins]
-                loudness = magnitude.flatten()[cells]
-                turns_found = torch.from_numpy(grow(loudness.numpy(), steps.numpy(), beside))
-                # From the middle of the window to the beginning of the frame, half a transform, is pi a bin.
-                stft.view(-1)[cells] = turns_found * torch.where(bins % 2 == 0, loudness, -loudness)
+            for first in range(0, len(magnitude), _GROWN_FRAMES):
+                before, behind = max(0, first - _CONTEXT_FRAMES), first + _GROWN_FRAMES + _CONTEXT_FRAMES
+                frames = slice(before, behind)
+                self._grow(network, magnitude[frames], stft[frames], audible[frames], first - before)
             return stft
 
         return each_item(grown, target, random_phase(target, self.seed))
+
+    def _grow(
+        self, network: PhaseSteps, magnitude: Tensor, stft: Tensor, audible: NDArray[np.bool_], n_grown: int
+    ) -> None:
+        """Find the phases of a stretch's frames, of which the first n_grown have theirs already."""
+        places, beside = neighbours(audible)
+        if not len(places):
+            return
+        n_freqs = self.settings.n_freqs
+        cells = torch.from_numpy(places)
+        bins = torch.arange(n_freqs)
+        own_turns = torch.exp(2j * math.pi * self.settings.hop_length / self.settings.n_fft * bins)
+        # From the middle of the window to the beginning of the frame, half a transform, is pi a bin.
+        half_turns = 1.0 - 2.0 * (bins % 2)
+        steps = network.steps(magnitude, places)
+        steps[:, 0] *= own_turns[cells % n_freqs]
+        loudness = magnitude.flatten()[cells]
+        n_known = int(np.searchsorted(places, n_grown * n_freqs))
+        signed = loudness * half_turns[cells % n_freqs]
+        known = stft.view(-1)[cells[:n_known]] / signed[:n_known]
+        turns = grow(loudness.numpy(), steps.numpy(), beside, known.numpy())
+        stft.view(-1)[cells] = torch.from_numpy(turns) * signed

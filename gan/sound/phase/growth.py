@@ -61,7 +61,7 @@ def neighbours(chosen: NDArray[np.bool_]) -> tuple[Indices, Indices]:
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def grow(magnitude: Floats, steps: Complex, beside: Indices) -> Complex:
+def grow(magnitude: Floats, steps: Complex, beside: Indices, known: Complex) -> Complex:
     """Find a phase for each cell.
 
     Args:
@@ -69,9 +69,10 @@ def grow(magnitude: Floats, steps: Complex, beside: Indices) -> Complex:
         steps: Shape (n_cells, 2): e^(i d) times how certain it is, where d is the phase's step from a cell to the one
             of the next frame, and to that of the next frequency. Steps to what is no cell are not looked at.
         beside: As of `neighbours`.
+        known: e^(i phase) of the first cells, which the others go on from; may be empty.
 
     Returns:
-        e^(i phase), shape (n_cells,).
+        e^(i phase), shape (n_cells,), that of the first cells as it was given.
     """
     n_cells = len(magnitude)
     evidence = np.zeros(n_cells, np.complex64)
@@ -82,40 +83,48 @@ def grow(magnitude: Floats, steps: Complex, beside: Indices) -> Complex:
     number = np.empty(1, np.float32)
     bits = number.view(np.int32)
     highest = _step_of(magnitude.max() ** 2 * np.float32(1e4), number, bits, 0) - _N_STEPS + 1
-    for seed in _by_falling_magnitude(magnitude, number, bits):
-        if queued[seed] == _KNOWN:
-            continue
-        evidence[seed] = 1.0
-        i, top = seed, 0
-        while i != _NONE:
-            queued[i] = _KNOWN
-            power = evidence[i].real ** 2 + evidence[i].imag ** 2
-            turn = evidence[i] / np.float32(np.sqrt(power)) if power > _TINY else _NO_TURN
-            evidence[i] = turn
-            for side in range(4):
-                j = beside[i, side]
-                if j == _NONE or queued[j] == _KNOWN:
-                    continue
-                axis = side // 2
-                step = steps[i, axis] if side % 2 == 0 else np.conj(steps[j, axis])
-                evidence[j] += min(magnitude[i], magnitude[j]) * (turn * step)
-                power = evidence[j].real ** 2 + evidence[j].imag ** 2
-                place = _step_of(power, number, bits, highest)
-                if place > queued[j]:
-                    queued[j] = place
-                    link[4 * j + side] = head[place]
-                    head[place] = 4 * j + side
-                    top = max(top, place)
-            i = _NONE
-            while top > 0 and i == _NONE:
-                entry = head[top]
-                if entry == _NONE:
-                    top -= 1
-                    continue
-                head[top] = link[entry]
-                if queued[entry // 4] == top:
-                    i = entry // 4
-    return evidence
+    seeds = _by_falling_magnitude(magnitude, number, bits)
+    n_known, n_told, n_tried, top = len(known), 0, 0, 0
+    evidence[:n_known] = known
+    queued[:n_known] = _KNOWN
+    while True:
+        i = _NONE
+        if n_told < n_known:
+            i = n_told
+            n_told += 1
+        while top > 0 and i == _NONE:
+            entry = head[top]
+            if entry == _NONE:
+                top -= 1
+                continue
+            head[top] = link[entry]
+            if queued[entry // 4] == top:
+                i = entry // 4
+        while n_tried < n_cells and i == _NONE:
+            if queued[seeds[n_tried]] != _KNOWN:
+                i = seeds[n_tried]
+                evidence[i] = 1.0
+            n_tried += 1
+        if i == _NONE:
+            return evidence
+        queued[i] = _KNOWN
+        power = evidence[i].real ** 2 + evidence[i].imag ** 2
+        turn = evidence[i] / np.float32(np.sqrt(power)) if power > _TINY else _NO_TURN
+        evidence[i] = turn
+        for side in range(4):
+            j = beside[i, side]
+            if j == _NONE or queued[j] == _KNOWN:
+                continue
+            axis = side // 2
+            step = steps[i, axis] if side % 2 == 0 else np.conj(steps[j, axis])
+            evidence[j] += min(magnitude[i], magnitude[j]) * (turn * step)
+            power = evidence[j].real ** 2 + evidence[j].imag ** 2
+            place = _step_of(power, number, bits, highest)
+            if place > queued[j]:
+                queued[j] = place
+                link[4 * j + side] = head[place]
+                head[place] = 4 * j + side
+                top = max(top, place)
 
 
 @numba.njit(nogil=True, cache=True)
