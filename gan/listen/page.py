@@ -19,7 +19,8 @@ _PAGE = """<!doctype html>
 <style>
 body {{ font: 1rem/1.4 system-ui, sans-serif; max-width: 64rem; margin: 1rem auto; padding: 0 1rem; }}
 figure {{ margin: 0 0 2rem; }}
-img {{ display: block; width: 100%; height: 14rem; background: black; }}
+/* Images hold 120 dB, most sounds 80: so much is black. */
+img {{ display: block; width: 100%; height: 14rem; filter: brightness(0.75) contrast(2); }}
 audio {{ width: 100%; }}
 </style>
 <h1>{title}</h1>
