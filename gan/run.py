@@ -6,6 +6,7 @@ spectrogram settings, `checkpoints/best.ckpt` the same of the epoch whose sample
 """
 
 import time
+import zipfile
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -135,7 +136,7 @@ def load_run(run: Run, checkpoint: Path | None = None, device: str = "cpu") -> T
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"device is {device}, which cannot be used ({reason}); cpu always can") from error
-    state = load_checkpoint(run.newest_checkpoint() if checkpoint is None else checkpoint, device)
+    state = _load_gan(run.newest_checkpoint() if checkpoint is None else checkpoint, device)
     gan = _networks(run, state)
     gan.load_state_dict(state["state_dict"])
     data = state["ImageData"]
@@ -153,7 +154,7 @@ def untrained(run: Run, checkpoint: Path) -> "GAN":
     """The networks of a run as they are before the first batch, in eval mode: what a trained model is compared with."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(_config(run)["seed_everything"])
-        gan = _networks(run, load_checkpoint(checkpoint))
+        gan = _networks(run, _load_gan(checkpoint))
     gan.calibrate_average()
     return gan.eval()
 
@@ -180,7 +181,7 @@ def open_data(run: Run, checkpoint: Path, images: Path | None = None) -> "ImageD
     parser = ArgumentParser()
     parser.add_class_arguments(ImageData, "data")
     data: ImageData = parser.instantiate(parser.parse_object({"data": given})).data
-    data.load_state_dict(load_checkpoint(checkpoint)["ImageData"])
+    data.load_state_dict(_load_gan(checkpoint)["ImageData"])
     data.setup("fit")
     return data
 
@@ -221,16 +222,37 @@ class _Told:
 
 
 def load_checkpoint(path: Path, device: Any = "cpu") -> dict[str, Any]:
-    """Read a checkpoint without running anything that stands in it.
+    """Read a checkpoint without running anything that stands in it, and without unpacking more than its own size.
 
     Raises:
-        InputError: If it is missing or damaged.
+        InputError: If it is missing or damaged, or nothing that `torch.save` writes.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
+        if packed:
+            raise zipfile.BadZipFile(f"{packed[0]} in it is compressed, which torch.save does not do")
         checkpoint: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # torch raises whatever it stumbles over: OSError, EOFError, UnpicklingError, ...
         raise InputError(f"{path}: cannot be read as a checkpoint ({type(error).__name__}: {error})") from error
     return checkpoint
+
+
+def _load_gan(path: Path, device: Any = "cpu") -> dict[str, Any]:
+    """Read a checkpoint of a GAN.
+
+    Raises:
+        InputError: If it cannot be read or is of something else.
+    """
+    state = load_checkpoint(path, device)
+    needed = {"state_dict", "batches_seen", "ImageData"}
+    if not isinstance(state, dict) or not needed <= set(state):
+        raise InputError(f"{path}: a checkpoint, but of no GAN of this program; those of `python train.py` are")
+    needed = {"settings", "scale", "image_size", "class_names"}
+    if not needed <= set(state["ImageData"]):
+        missing = ", ".join(sorted(needed - set(state["ImageData"])))
+        raise InputError(f"{path}: does not say the {missing} of its images; it is of another version of this program")
+    return state
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
