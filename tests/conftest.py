@@ -9,6 +9,8 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
+import train
+from gan.run import Run, newest_run
 from gan.sound.codec import ImageHeader, Origin, encode_image
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import magnitude_from_waveform
@@ -124,3 +126,40 @@ def _encode_noise(folder: Path, sample_rate: int, n_fft: int, hop_length: int, s
         waveform = 0.2 * noise * torch.exp(-3 * torch.arange(n_samples) / n_samples)
         origin = Origin(f"{index}.wav", 0.0, n_samples, last=True)
         encode_image(folder / f"{index}.png", magnitude_from_waveform(waveform, settings), settings, origin)
+
+
+@pytest.fixture(scope="session")
+def folder_of_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with images of 12 recordings of two classes, where small runs are kept."""
+    folder = tmp_path_factory.mktemp("runs")
+    for index in range(12):
+        _write_image(folder / "images" / ("bell", "low drum")[index % 2] / f"{index:02d}.png", n_frames=64, seed=index)
+    return folder
+
+
+def _small_run(root: Path, *arguments: str) -> Run:
+    if not root.exists():
+        options = ["--data.images=images", "--listen.n_samples=1", "--listen.n_references=1"]
+        options += [f"--trainer.default_root_dir={root}", "--trainer.max_epochs=2"]
+        assert train.run_training(train.GANCLI, [*SMALL_RUN, *options, *arguments]) == 0
+    return newest_run(root)
+
+
+@pytest.fixture
+def in_folder_of_runs(folder_of_runs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That folder, as the working folder."""
+    monkeypatch.chdir(folder_of_runs)
+    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    return folder_of_runs
+
+
+@pytest.fixture
+def endless(in_folder_of_runs: Path) -> Run:
+    """A run of a generator without beginning and end."""
+    return _small_run(Path("endless"), "--model.generator=gan.model.endless.Generator")
+
+
+@pytest.fixture
+def conditional(in_folder_of_runs: Path) -> Run:
+    """A run that was told the labels, bell and low drum."""
+    return _small_run(Path("conditional"), "--data.labels=folder", "--data.conditional=true")

@@ -184,6 +184,12 @@ def test_a_class_joins_the_latent_at_its_size():
     torch.testing.assert_close(joined[:, 64:].square().mean(dim=1), torch.ones(5))
     torch.testing.assert_close(joined[1, 64:], joined[3, 64:])
     assert (joined[0, 64:] != joined[1, 64:]).any()
+    # Mixtures of classes, and each of them alone.
+    one_hot = torch.eye(3)[labels]
+    torch.testing.assert_close(labelled(latents, one_hot).detach(), joined)
+    mixed = labelled(latents[:1], torch.tensor([[0.5, 0.5, 0.0]])).detach()[0, 64:]
+    between = labelled.embedding.weight[:2].detach().mean(0)
+    torch.testing.assert_close(mixed, 8 * between / between.norm())
 
 
 @pytest.mark.parametrize("normalization", ["none", "batch", "spectral"])

@@ -126,6 +126,26 @@ def test_every_number_of_a_latent_is_heard_and_its_time_is_near():
     assert 5 * step <= int(moved[0]) <= int(moved[-1]) < 12 * step
 
 
+def test_travelling_with_the_same_whole_is_staying():
+    made = generator(n_classes=3)
+    latents, labels = latents_of(made, 160), torch.tensor([2, 0])
+    whole, begin, sequence = latents.split([6, 1, latents.shape[1] - 7], 1)
+    sequence = sequence.reshape(2, -1, 5)
+    wholes = whole[:, None].expand(-1, sequence.shape[1], -1)
+    weights = torch.eye(3, dtype=torch.float64)[labels][:, None].expand(-1, sequence.shape[1], -1)
+    with torch.no_grad():
+        travelled = made.travel(wholes, sequence, weights)
+        stayed = made(torch.cat([whole, torch.full_like(begin, -9.0), sequence.flatten(1)], 1), labels)
+        assert travelled.shape[-1] == made.step_frames * (sequence.shape[1] - made.latent_steps(0) + 1)
+        torch.testing.assert_close(travelled[..., : stayed.shape[-1]], stayed, rtol=0, atol=1e-12)
+        # A whole that changes later is not heard before.
+        later = wholes.clone()
+        later[:, 14:] += 1.0
+        moved = (made.travel(later, sequence, weights) != travelled).flatten(0, 2).any(0).nonzero().flatten()
+    assert 9 * made.step_frames <= int(moved[0]) < 14 * made.step_frames
+    assert int(moved[-1]) == travelled.shape[-1] - 1
+
+
 def test_wrong_lengths_are_refused():
     made = generator()
     for length in (made.latent_dim + 1, made.latent_length(0), 3):

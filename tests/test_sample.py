@@ -8,51 +8,15 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import SMALL_RUN
 from PIL import Image
 
-import train
 from gan.commands.main import main
 from gan.listen.page import write_page
-from gan.run import Run, load_run, newest_run
+from gan.run import Run, load_run
 from gan.sound.codec import decode_image
 from gan.sound.spectrogram import magnitude_from_waveform
 
-OPTIONS = [*SMALL_RUN, "--data.images=images", "--listen.n_samples=1", "--listen.n_references=1"]
 RATE = 8000
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, write_image):
-    """A working folder with images of 12 recordings of two classes."""
-    made = tmp_path_factory.mktemp("sample")
-    for index in range(12):
-        write_image(made / "images" / ("bell", "low drum")[index % 2] / f"{index:02d}.png", n_frames=64, seed=index)
-    return made
-
-
-@pytest.fixture
-def here(folder, monkeypatch):
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
-    return folder
-
-
-def run_of(root: str, *arguments: str) -> Run:
-    if not Path(root).exists():
-        options = [f"--trainer.default_root_dir={root}", "--trainer.max_epochs=2"]
-        assert train.run_training(train.GANCLI, [*OPTIONS, *arguments, *options]) == 0
-    return newest_run(Path(root))
-
-
-@pytest.fixture
-def endless(here):
-    return run_of("endless", "--model.generator=gan.model.endless.Generator")
-
-
-@pytest.fixture
-def conditional(here):
-    return run_of("conditional", "--data.labels=folder", "--data.conditional=true")
 
 
 def sample(run: Run | Path, *arguments: str, iterations: int = 4) -> int:

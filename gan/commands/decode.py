@@ -11,6 +11,7 @@ from jsonargparse import ArgumentParser
 from torch import Tensor
 from tqdm import tqdm
 
+from gan.commands.parsing import parse_with_phase
 from gan.errors import InputError
 from gan.sound.alignment import align
 from gan.sound.figure.figure import Figure
@@ -185,10 +186,6 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--report", action="store_true", help="Write a page (NAME.report.png) beside each WAV file.")
     parser.add_function_arguments(decode, skip={"pictures", "output", "options", "report"})
     parser.add_class_arguments(FigureOptions, as_group=False)
-    if any(argument.split("=")[0] == "--phase" for argument in arguments):
-        # Else a method that is named would take over the options of the one that it replaces.
-        parser.set_defaults({"phase": None})
-    parsed = parser.parse_args(list(arguments))
-    given = {**parsed.as_dict(), "phase": parser.instantiate(parsed).phase}
+    given = parse_with_phase(parser, arguments)
     options = {field.name: given.pop(field.name) for field in dataclasses.fields(FigureOptions)}
     return decode(**given, options=FigureOptions(**options))

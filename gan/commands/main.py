@@ -12,6 +12,7 @@ VERBS = {
     "decode": "pictures of spectrograms to recordings",
     "ingest": "figures of spectrograms to what a GAN trains on",
     "sample": "new sounds of a run, of any length",
+    "interpolate": "what lies between sounds of a run",
     "evaluate": "what a run generates against what it was trained on",
     "train-phase": "recordings to a network that knows more of the phase",
 }

@@ -76,14 +76,14 @@ class LabelledLatent(nn.Module):
         """Join.
 
         Args:
-            latents: Shape (batch, latent_dim), standard normal.
-            labels: Shape (batch,), int64, in [0, n_classes).
+            latents: Shape (..., latent_dim), standard normal.
+            labels: Shape (...,), int64, in [0, n_classes); or (..., n_classes), float, a mixture's weights.
 
         Returns:
-            Shape (batch, 2 latent_dim), of mean square 1.
+            Shape (..., 2 latent_dim), of mean square 1.
         """
-        vectors = normalize(self.embedding(labels)) * math.sqrt(latents.shape[1])
-        return torch.cat([latents, vectors], dim=1)
+        vectors = labels @ self.embedding.weight if labels.is_floating_point() else self.embedding(labels)
+        return torch.cat([latents, normalize(vectors, dim=-1) * math.sqrt(latents.shape[-1])], dim=-1)
 
 
 def check_labels(n_classes: int, labels: Tensor | None) -> None:

@@ -93,10 +93,13 @@ class Generator(nn.Module):
         self.apply(initialise)
         to_image.bias = nn.Parameter(torch.full((1,), QUIET))
 
+    def latent_steps(self, n_frames: int) -> int:
+        """Steps of the shortest latent of at least so many frames."""
+        return math.ceil(n_frames / self.step_frames) + self._more_steps
+
     def latent_length(self, n_frames: int) -> int:
         """Length of the shortest latent of at least so many frames."""
-        n_steps = math.ceil(n_frames / self.step_frames) + self._more_steps
-        return self.whole_dim + 1 + self.step_dim * n_steps
+        return self.whole_dim + 1 + self.step_dim * self.latent_steps(n_frames)
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Generate.
@@ -113,7 +116,7 @@ class Generator(nn.Module):
         """
         check_labels(self.n_classes, labels)
         whole, begin, sequence = self._parts(latents)
-        images = self._unroll(whole, sequence, labels)
+        images = self._unroll(whole[:, None], sequence, None if labels is None else labels[:, None])
         # Evenly anywhere in a step.
         start = (ndtr(begin) * self.step_frames).long().clamp(0, self.step_frames - 1)
         frames = start + torch.arange(images.shape[-1] - self.step_frames, device=images.device)
@@ -126,6 +129,21 @@ class Generator(nn.Module):
             steps = sequence[:, first : first + _BLOCK_STEPS + self._more_steps]
             yield torch.cat([whole, begin, steps.flatten(1)], dim=1)
 
+    def travel(self, wholes: Tensor, sequence: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Generate what is not the same whole all the time.
+
+        Args:
+            wholes: A vector for the whole at each step, shape (batch, n_steps, whole_dim).
+            sequence: Shape (batch, n_steps, step_dim).
+            labels: Weights of the classes at each step, shape (batch, n_steps, n_classes); None without classes.
+
+        Returns:
+            Images, shape (batch, 1, n_freqs, n_frames), in [-1, 1], of the steps that have as many on both sides as
+            they depend on: n_frames = step_frames (n_steps - latent_steps(0) + 1).
+        """
+        check_labels(self.n_classes, labels)
+        return self._unroll(wholes, sequence, labels)
+
     def _parts(self, latents: Tensor) -> _Parts:
         whole, begin, sequence = latents.tensor_split([self.whole_dim, self.whole_dim + 1], dim=1)
         n_steps, rest = divmod(sequence.shape[1], self.step_dim)
@@ -136,10 +154,14 @@ class Generator(nn.Module):
             )
         return _Parts(whole, begin, sequence.reshape(len(sequence), n_steps, self.step_dim))
 
-    def _unroll(self, whole: Tensor, sequence: Tensor, labels: Tensor | None) -> Tensor:
+    def _unroll(self, wholes: Tensor, sequence: Tensor, labels: Tensor | None) -> Tensor:
+        """All frames that a sequence has; wholes and labels are one for all steps or one for each."""
         if self.labelled is not None:
-            whole = self.labelled(whole, labels)
-        grid = self.from_whole(whole)[..., None] + self.from_sequence(sequence.transpose(1, 2))
+            wholes = self.labelled(wholes, labels)
+        from_wholes = self.from_whole(wholes).transpose(1, 2)
+        if from_wholes.shape[-1] > 1:
+            from_wholes = from_wholes[..., _REACH // 2 : -(_REACH // 2)]
+        grid = from_wholes + self.from_sequence(sequence.transpose(1, 2))
         grid = grid.reshape(len(grid), -1, self._base_freqs, grid.shape[-1])
         grid = self.first(grid.contiguous(memory_format=torch.channels_last))
         for double in self.doublings:

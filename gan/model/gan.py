@@ -118,7 +118,8 @@ class GAN(LightningModule):
 
         Args:
             latents: Shape (batch, latent_dim), standard normal, any device.
-            labels: Shape (batch,), int64 in [0, n_classes), any device; needed if and only if there are classes.
+            labels: Shape (batch,), int64 in [0, n_classes), any device; needed if and only if there are classes. Or
+                (batch, n_classes), float, weights of classes between which a sample is to be.
 
         Returns:
             Images, shape (batch, 1, n_freqs, n_frames), in [-1, 1], on the module's device.
@@ -137,6 +138,17 @@ class GAN(LightningModule):
         """
         for part in self.generator.latent_blocks(latents):
             yield self.sample(part, labels)
+
+    @torch.no_grad()
+    def sample_travel(self, wholes: Tensor, sequence: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Generate what changes from step to step, by a generator of `gan.model.endless`; see its `travel`."""
+        was_training = self.ema.training
+        self.ema.eval()
+        images: Tensor = self.ema.module.travel(  # type: ignore[operator]
+            wholes.to(self.device), sequence.to(self.device), None if labels is None else labels.to(self.device)
+        )
+        self.ema.train(was_training)
+        return images
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """One step of the discriminator, then, if it is its turn, one of the generator."""

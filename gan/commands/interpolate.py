@@ -1,0 +1,183 @@
+"""`gan interpolate`: from one sound of a run to another."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jsonargparse import ArgumentParser
+from torch import Tensor
+from torch.nn.functional import one_hot
+from tqdm import tqdm
+
+from gan.commands.parsing import parse_with_phase
+from gan.errors import InputError
+from gan.listen.page import INDEX, write_page
+from gan.listen.render import (
+    check_seconds,
+    check_truncation,
+    class_of,
+    in_a_name,
+    latents_of,
+    lengths,
+    magnitude_of,
+    refuse_existing,
+    write_sound,
+)
+from gan.run import Trained, checkpoints_of, load_run
+from gan.sound.phase.deep import DeepGriffinLim
+from gan.sound.phase.reconstructor import PhaseMethod
+
+# Steps of a long sound that are made at a time.
+_BLOCK_STEPS = 32
+
+
+def interpolate(
+    run: Path,
+    seeds: list[int],
+    labels: list[str] | None = None,
+    steps: int = 8,
+    seconds: float | None = None,
+    truncation: float = 1.0,
+    format: Literal["wav", "flac"] = "wav",  # noqa: A002 - the option's name
+    output: Path | None = None,
+    overwrite: bool = False,
+    long: bool = False,
+    phase: PhaseMethod = DeepGriffinLim,
+    device: str = "cpu",
+) -> int:
+    """Travel between sounds of a run, and write what is on the way.
+
+    Sounds are those that `gan sample` makes of the same seeds. On the way from one to the next, latents move along a
+    great circle, as far from silence as they are at its ends, and labels fade into each other. Without `seconds` the
+    result is a series of sounds; with it, one sound of that length which changes all the time, by a generator of
+    gan.model.endless. A page to listen is written beside it.
+
+    Args:
+        run: A run's folder, or one of its checkpoints.
+        seeds: Seeds of the sounds to travel between, or a single one if there are labels to travel between.
+        labels: Class of each seed, or one for all. For runs that were told the labels.
+        steps: Sounds from one seed to the next.
+        seconds: Length of one sound of all the way.
+        truncation: Factor of the latents, see `gan sample`.
+        format: Kind of sound file.
+        output: A folder; RUN/travels if not given.
+        overwrite: Replace files that are there.
+        long: Make hours of sound without asking back.
+        phase: How the phase is found; see `gan decode --help`.
+        device: Where to generate.
+
+    Returns:
+        Exit code.
+    """
+    check_seconds(1, seconds, long)
+    check_truncation(truncation)
+    if steps < 1:
+        raise InputError(f"steps is {steps}; it must be 1 or more")
+    folder, checkpoints = checkpoints_of(run)
+    checkpoint = checkpoints.get("best", next(iter(checkpoints.values())))
+    trained = load_run(folder, checkpoint, device)
+    seeds, classes = _ends(trained, seeds, labels)
+    if seconds is not None and not hasattr(trained.gan.generator, "travel"):
+        raise InputError("seconds is given, but this run's generator makes crops only; see configs/endless.yaml")
+    n_samples, latent_length = lengths(trained, seconds)
+    output = folder.folder / "travels" if output is None else output
+    name = f"{checkpoint.stem}_seeds_{'_'.join(map(str, seeds))}"
+    name += f"_{'_'.join(in_a_name(trained.class_names[number]) for number in classes)}" if classes else ""
+    name += "" if truncation == 1 else f"_truncation_{truncation:g}"
+    # How far the way has come at each sound: 1.5 is half-way from the second seed to the third.
+    n_sounds = steps * (len(seeds) - 1) + 1
+    shares = [place / steps for place in range(n_sounds)]
+    paths = [output / f"{name}_{place:03d}.{format}" for place in range(n_sounds)]
+    paths = paths if seconds is None else [output / f"{name}_{seconds:g}s.{format}"]
+    refuse_existing(paths, overwrite)
+
+    ends = truncation * torch.cat([latents_of(seed, latent_length) for seed in seeds])
+    weights = one_hot(torch.tensor(classes), len(trained.class_names)).float() if classes else None
+    reconstruct = phase(trained.settings)
+    about = f"run {folder.folder.name}, checkpoint {checkpoint.name}, batch {trained.batches_seen}, seeds "
+    about += ", ".join(map(str, seeds)) + "".join(f", {trained.class_names[number]}" for number in classes)
+    if seconds is not None:
+        magnitude = magnitude_of(trained, _travel(trained, ends, weights))
+        print(write_sound(paths[0], magnitude, n_samples, trained, reconstruct, about))
+    else:
+        for share, path in zip(shares, tqdm(paths, desc="interpolate", unit="sound", disable=None), strict=True):
+            mixed = None if weights is None else between(weights, share, torch.lerp)
+            images = trained.gan.sample(between(ends, share, slerp), mixed)
+            comment = f"{about}, at {share:g}"
+            tqdm.write(write_sound(path, magnitude_of(trained, [images]), n_samples, trained, reconstruct, comment))
+    write_page(output)
+    print(f"to listen, open {output / INDEX}")
+    return 0
+
+
+def slerp(start: Tensor, end: Tensor, share: float) -> Tensor:
+    """Along a great circle (Shoemake 1985, section 3.3), lengths between those of the ends.
+
+    Args:
+        start: Shape (..., dim).
+        end: The same shape.
+        share: Of the way, in [0, 1].
+    """
+    product = start.norm(dim=-1, keepdim=True) * end.norm(dim=-1, keepdim=True)
+    cosine = ((start * end).sum(-1, keepdim=True) / product.clamp_min(1e-12)).clamp(-1, 1)
+    angle = cosine.double().acos()
+    # Of ends that lie in one direction, in opposite ones, or in none, there is no circle, or too many.
+    straight = (angle.sin() < 1e-4) | (product == 0)
+    sine = torch.where(straight, 1.0, angle.sin())
+    first = torch.where(straight, 1.0 - share, ((1.0 - share) * angle).sin() / sine).to(start.dtype)
+    second = torch.where(straight, share, (share * angle).sin() / sine).to(start.dtype)
+    return first * start + second * end
+
+
+def between(ends: Tensor, share: float, path: Callable[[Tensor, Tensor, float], Tensor]) -> Tensor:
+    """What lies on the way between several ends, shape (1, dim).
+
+    Args:
+        ends: Shape (n, dim).
+        share: How far, in [0, n - 1].
+        path: How two are joined.
+    """
+    first = min(int(share), len(ends) - 2)
+    return path(ends[first : first + 1], ends[first + 1 : first + 2], share - first)
+
+
+def _ends(trained: Trained, seeds: list[int], labels: list[str] | None) -> tuple[list[int], list[int]]:
+    """As many seeds as classes, if there are any."""
+    classes = [class_of(trained, label) for label in labels or []]
+    if trained.class_names and not classes:
+        raise InputError(f"labels is not given; this run knows {', '.join(trained.class_names)}: say one for each seed")
+    n = max(len(seeds), len(classes))
+    if n < 2 or len(seeds) not in (1, n) or len(classes) not in (0, 1, n):
+        raise InputError(
+            f"{len(seeds)} seeds and {len(classes)} labels; give two seeds or more and a label for all or for each, or "
+            "one seed and several labels"
+        )
+    return seeds * (n // len(seeds)), classes * (n // max(1, len(classes)))
+
+
+def _travel(trained: Trained, ends: Tensor, weights: Tensor | None) -> Iterator[Tensor]:
+    """Images of one sound of all the way, some hundred frames at a time; what happens when is the first seed's."""
+    generator = trained.gan.generator
+    whole_dim, step_dim = generator.whole_dim, generator.step_dim
+    sequence = ends[:1, whole_dim + 1 :].reshape(1, -1, step_dim)
+    n_steps = sequence.shape[1]
+    shares = torch.linspace(0.0, len(ends) - 1.0, n_steps).tolist()
+    wholes = torch.stack([between(ends[:, :whole_dim], share, slerp) for share in shares], 1)
+    mixed = None if weights is None else torch.stack([between(weights, share, torch.lerp) for share in shares], 1)
+    margin = generator.latent_steps(0) - 1
+    for first in range(0, n_steps - margin, _BLOCK_STEPS):
+        part = slice(first, first + _BLOCK_STEPS + margin)
+        yield trained.gan.sample_travel(wholes[:, part], sequence[:, part], None if mixed is None else mixed[:, part])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse the command line of `gan interpolate` and run it."""
+    parser = ArgumentParser(prog="gan interpolate", description=(interpolate.__doc__ or "").split("Args:")[0])
+    parser.add_argument("run", type=Path, metavar="RUN", help="A run's folder, or one of its checkpoints.")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="Seeds to travel between.")
+    parser.add_argument("--labels", type=str, nargs="+", help="Class of each seed, or one for all.")
+    parser.add_argument("--overwrite", action="store_true", help="Replace files that are there.")
+    parser.add_argument("--long", action="store_true", help="Make hours of sound without asking back.")
+    parser.add_function_arguments(interpolate, skip={"run", "seeds", "labels", "overwrite", "long"})
+    return interpolate(**parse_with_phase(parser, arguments))

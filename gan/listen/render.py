@@ -1,0 +1,148 @@
+"""What a trained model makes, written as sounds beside their pictures."""
+
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gan.errors import InputError
+from gan.run import Trained
+from gan.seed import derive_seed
+from gan.sound.codec import encode_image
+from gan.sound.recording import gain_that_fits, write_recording
+from gan.sound.spectrogram import db_from_image, magnitude_from_db
+
+# Seconds of sound in all, above which a slip is likelier than a wish.
+_ABSURD_SECONDS = 2 * 3600
+# Ends begin and stop in the middle of a sound, which would click.
+_FADE_SECONDS = 0.005
+
+
+def check_seconds(n: int, seconds: float | None, long: bool) -> None:
+    """Refuse a length that is none, and hours that nobody asked for twice.
+
+    Args:
+        n: Number of sounds.
+        seconds: Length of each; None for that of a crop.
+        long: Whether hours are meant.
+
+    Raises:
+        InputError: If it is refused.
+    """
+    if seconds is None:
+        return
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise InputError(f"seconds is {seconds}; it must be above 0")
+    if n * seconds > _ABSURD_SECONDS and not long:
+        raise InputError(
+            f"{n} sounds of {seconds:g} s are {n * seconds / 3600:.1f} hours; if that is meant, say so with --long"
+        )
+
+
+def check_truncation(truncation: float) -> None:
+    """Refuse factors of latents that no sound comes of.
+
+    Raises:
+        InputError: If it lies outside [0, 2].
+    """
+    if not 0 <= truncation <= 2:
+        raise InputError(f"truncation is {truncation}; it must lie in [0, 2], 1 is as the run was trained")
+
+
+def lengths(trained: Trained, seconds: float | None) -> tuple[int, int]:
+    """Samples of a sound of some length, and numbers of its latent.
+
+    Raises:
+        InputError: If the generator makes crops only and they are shorter.
+    """
+    settings = trained.settings
+    n_crop = settings.n_samples(trained.n_frames)
+    n_samples = n_crop if seconds is None else max(1, round(seconds * settings.sample_rate))
+    if (latent_length := getattr(trained.gan.generator, "latent_length", None)) is not None:
+        return n_samples, latent_length(settings.n_frames(n_samples))
+    if n_samples > n_crop:
+        raise InputError(
+            f"seconds is {seconds:g}, but the generator of this run makes images of {trained.n_frames} frames, "
+            f"{n_crop / settings.sample_rate:.2f} s; one that makes any length is trained with configs/endless.yaml"
+        )
+    return n_samples, trained.gan.latent_dim
+
+
+def latents_of(seed: int, length: int) -> Tensor:
+    """The latent of a seed, shape (1, length), standard normal; a longer one begins with the shorter one."""
+    # Drawn one number after the other, which torch's are not.
+    rng = np.random.default_rng(derive_seed(seed, "sample"))
+    return torch.from_numpy(rng.standard_normal((1, length), dtype=np.float32))
+
+
+def magnitude_of(trained: Trained, blocks: Iterable[Tensor]) -> Tensor:
+    """The magnitude, shape (n_freqs, n_frames), on the CPU, of images (1, 1, n_freqs - 1, n_frames) in a row."""
+    parts = [magnitude_from_db(db_from_image(block[0, 0].float().cpu(), trained.scale)) for block in blocks]
+    return torch.cat(parts, dim=1)
+
+
+def class_of(trained: Trained, label: str) -> int:
+    """The number of a class.
+
+    Raises:
+        InputError: If the networks do not know it.
+    """
+    if not trained.class_names:
+        raise InputError(f"label is {label}, but this run was not told the labels; see configs/conditional.yaml")
+    if label not in trained.class_names:
+        raise InputError(f"label is {label}; this run knows {', '.join(trained.class_names)}")
+    return trained.class_names.index(label)
+
+
+def in_a_name(label: str) -> str:
+    """A label, which may be any folder's name, as part of a file's name."""
+    return "".join(letter if letter.isalnum() else "-" for letter in label)
+
+
+def refuse_existing(paths: Iterable[Path], overwrite: bool) -> None:
+    """Nothing is replaced that nobody asked to replace.
+
+    Raises:
+        InputError: If one of the sounds or its picture is there.
+    """
+    for path in paths:
+        for target in (path, path.with_suffix(".png")):
+            if target.exists() and not overwrite:
+                raise InputError(f"{target} is there already; give --overwrite, another --seed or another --output")
+
+
+def write_sound(
+    path: Path,
+    magnitude: Tensor,
+    n_samples: int,
+    trained: Trained,
+    reconstruct: Callable[[Tensor, int], Tensor],
+    comment: str,
+) -> str:
+    """Write a sound and, beside it, its picture.
+
+    Args:
+        path: The sound file; its suffix says the format.
+        magnitude: Shape (n_freqs, at least n_frames of n_samples).
+        n_samples: Length of the sound.
+        trained: What made it.
+        reconstruct: Magnitude to waveform.
+        comment: Text in both files.
+
+    Returns:
+        What to say of it.
+    """
+    magnitude = magnitude[:, : trained.settings.n_frames(n_samples)]
+    waveform = reconstruct(magnitude.to(trained.gan.device), n_samples).cpu()
+    gain = gain_that_fits(float(waveform.abs().max()))
+    n_fade = min(round(_FADE_SECONDS * trained.settings.sample_rate), n_samples // 2)
+    fade = torch.linspace(0.0, 1.0, n_fade)
+    waveform[:n_fade] *= fade
+    waveform[n_samples - n_fade :] *= fade.flip(0)
+    encode_image(path.with_suffix(".png"), magnitude, trained.settings, description=comment)
+    write_recording(path, (gain * waveform).numpy(), trained.settings.sample_rate, comment=comment)
+    loud = f", made {-20 * math.log10(gain):.1f} dB quieter so that it does not clip" if gain < 1 else ""
+    return f"{path}: {n_samples / trained.settings.sample_rate:.2f} s{loud}"
