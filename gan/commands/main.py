@@ -13,6 +13,7 @@ VERBS = {
     "ingest": "figures of spectrograms to what a GAN trains on",
     "sample": "new sounds of a run, of any length",
     "interpolate": "what lies between sounds of a run",
+    "directions": "what a run's latents hold, an axis at a time",
     "evaluate": "what a run generates against what it was trained on",
     "train-phase": "recordings to a network that knows more of the phase",
 }
