@@ -14,11 +14,12 @@ from gan.commands.parsing import parse_with_phase
 from gan.errors import InputError
 from gan.listen.page import INDEX, write_page
 from gan.listen.render import (
+    LATENT_SUFFIX,
     check_seconds,
     check_truncation,
     class_of,
     in_a_name,
-    latents_of,
+    latent_from,
     lengths,
     magnitude_of,
     refuse_existing,
@@ -34,7 +35,7 @@ _BLOCK_STEPS = 32
 
 def interpolate(
     run: Path,
-    seeds: list[int],
+    seeds: list[str],
     labels: list[str] | None = None,
     steps: int = 8,
     seconds: float | None = None,
@@ -55,8 +56,10 @@ def interpolate(
 
     Args:
         run: A run's folder, or one of its checkpoints.
-        seeds: Seeds of the sounds to travel between, or a single one if there are labels to travel between.
-        labels: Class of each seed, or one for all. For runs that were told the labels.
+        seeds: Seeds of the sounds to travel between, or files of `gan invert`; a single one if there are labels to
+            travel between.
+        labels: Class of each seed, or one for all. For runs that were told the labels; those that files know if not
+            given.
         steps: Sounds from one seed to the next.
         seconds: Length of one sound of all the way.
         truncation: Factor of the latents, see `gan sample`.
@@ -77,12 +80,14 @@ def interpolate(
     folder, checkpoints = checkpoints_of(run)
     checkpoint = checkpoints.get("best", next(iter(checkpoints.values())))
     trained = load_run(folder, checkpoint, device)
-    seeds, classes = _ends(trained, seeds, labels)
     if seconds is not None and not hasattr(trained.gan.generator, "travel"):
         raise InputError("seconds is given, but this run's generator makes crops only; see configs/endless.yaml")
     n_samples, latent_length = lengths(trained, seconds)
+    seeds = seeds * len(labels) if labels and len(seeds) == 1 else seeds
+    latents, known = zip(*(latent_from(seed, latent_length, trained) for seed in seeds), strict=True)
+    classes = _classes(trained, len(seeds), labels, known)
     output = folder.folder / "travels" if output is None else output
-    name = f"{checkpoint.stem}_seeds_{'_'.join(map(str, seeds))}"
+    name = f"{checkpoint.stem}_seeds_{'_'.join(Path(seed).name.removesuffix(LATENT_SUFFIX) for seed in seeds)}"
     name += f"_{'_'.join(in_a_name(trained.class_names[number]) for number in classes)}" if classes else ""
     name += "" if truncation == 1 else f"_truncation_{truncation:g}"
     # How far the way has come at each sound: 1.5 is half-way from the second seed to the third.
@@ -92,11 +97,11 @@ def interpolate(
     paths = paths if seconds is None else [output / f"{name}_{seconds:g}s.{format}"]
     refuse_existing(paths, overwrite)
 
-    ends = truncation * torch.cat([latents_of(seed, latent_length) for seed in seeds])
+    ends = truncation * torch.cat(latents)
     weights = one_hot(torch.tensor(classes), len(trained.class_names)).float() if classes else None
     reconstruct = phase(trained.settings)
     about = f"run {folder.folder.name}, checkpoint {checkpoint.name}, batch {trained.batches_seen}, seeds "
-    about += ", ".join(map(str, seeds)) + "".join(f", {trained.class_names[number]}" for number in classes)
+    about += ", ".join(seeds) + "".join(f", {trained.class_names[number]}" for number in classes)
     if seconds is not None:
         magnitude = magnitude_of(trained, _travel(trained, ends, weights))
         print(write_sound(paths[0], magnitude, n_samples, trained, reconstruct, about))
@@ -142,18 +147,20 @@ def between(ends: Tensor, share: float, path: Callable[[Tensor, Tensor, float], 
     return path(ends[first : first + 1], ends[first + 1 : first + 2], share - first)
 
 
-def _ends(trained: Trained, seeds: list[int], labels: list[str] | None) -> tuple[list[int], list[int]]:
-    """As many seeds as classes, if there are any."""
-    classes = [class_of(trained, label) for label in labels or []]
-    if trained.class_names and not classes:
-        raise InputError(f"labels is not given; this run knows {', '.join(trained.class_names)}: say one for each seed")
-    n = max(len(seeds), len(classes))
-    if n < 2 or len(seeds) not in (1, n) or len(classes) not in (0, 1, n):
+def _classes(trained: Trained, n: int, labels: Sequence[str] | None, known: Sequence[str | None]) -> list[int]:
+    """The class of each of n sounds; none without classes."""
+    if not labels:
+        labels = [label for label in known if label is not None]
+        if trained.class_names and len(labels) < n:
+            names = ", ".join(trained.class_names)
+            raise InputError(f"labels is not given; this run knows {names}: say one for each seed, or one for all")
+    classes = [class_of(trained, label) for label in labels]
+    if n < 2 or len(classes) not in (0, 1, n):
         raise InputError(
-            f"{len(seeds)} seeds and {len(classes)} labels; give two seeds or more and a label for all or for each, or "
-            "one seed and several labels"
+            f"{n} seeds and {len(classes)} labels; give two seeds or more and a label for all or for each, or one seed "
+            "and several labels"
         )
-    return seeds * (n // len(seeds)), classes * (n // max(1, len(classes)))
+    return classes * n if len(classes) == 1 else classes
 
 
 def _travel(trained: Trained, ends: Tensor, weights: Tensor | None) -> Iterator[Tensor]:
@@ -175,7 +182,7 @@ def main(arguments: Sequence[str]) -> int:
     """Parse the command line of `gan interpolate` and run it."""
     parser = ArgumentParser(prog="gan interpolate", description=(interpolate.__doc__ or "").split("Args:")[0])
     parser.add_argument("run", type=Path, metavar="RUN", help="A run's folder, or one of its checkpoints.")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="Seeds to travel between.")
+    parser.add_argument("--seeds", type=str, nargs="+", default=["0", "1"], help="Seeds or files to travel between.")
     parser.add_argument("--labels", type=str, nargs="+", help="Class of each seed, or one for all.")
     parser.add_argument("--overwrite", action="store_true", help="Replace files that are there.")
     parser.add_argument("--long", action="store_true", help="Make hours of sound without asking back.")

@@ -13,11 +13,12 @@ from gan.commands.parsing import parse_with_phase
 from gan.errors import InputError
 from gan.listen.page import INDEX, write_page
 from gan.listen.render import (
+    LATENT_SUFFIX,
     check_seconds,
     check_truncation,
     class_of,
     in_a_name,
-    latents_of,
+    latent_from,
     lengths,
     magnitude_of,
     refuse_existing,
@@ -33,6 +34,7 @@ def sample(
     n: int = 8,
     seconds: float | None = None,
     seed: int = 0,
+    latent: Path | None = None,
     label: str | None = None,
     truncation: float = 1.0,
     format: Literal["wav", "flac"] = "wav",  # noqa: A002 - the option's name
@@ -54,6 +56,7 @@ def sample(
         n: How many sounds; they have the seeds from `seed` on.
         seconds: Length of each; that of a crop if not given.
         seed: Seed of the first sound.
+        latent: A file of `gan invert`, whose sound is made instead of those of seeds.
         label: The class to be heard; all in turn if not given. For runs that were told the labels.
         truncation: Factor of the latents. Below 1 sounds are more typical and less different from each other.
         format: Kind of sound file.
@@ -73,24 +76,29 @@ def sample(
     folder, checkpoints = checkpoints_of(run)
     checkpoint = checkpoints.get("best", next(iter(checkpoints.values())))
     trained = load_run(folder, checkpoint, device)
-    classes = list(range(len(trained.class_names))) if label is None else [class_of(trained, label)]
     n_samples, latent_length = lengths(trained, seconds)
     output = folder.folder / "samples" if output is None else output
-    described = {}
-    for each in range(seed, seed + n):
-        chosen = classes[each % len(classes)] if classes else None
-        name = _name(checkpoint, each, None if chosen is None else trained.class_names[chosen], seconds, truncation)
-        described[output / f"{name}.{format}"] = each, chosen
-    refuse_existing(described, overwrite)
-
-    reconstruct = phase(trained.settings)
-    for path, (each, chosen) in (bar := tqdm(described.items(), desc="sample", unit="sound", disable=None)):
-        latents = truncation * latents_of(each, latent_length)
-        magnitude = magnitude_of(trained, _blocks(trained, latents, None if chosen is None else torch.tensor([chosen])))
-        comment = f"run {folder.folder.name}, checkpoint {checkpoint.name}, batch {trained.batches_seen}, seed {each}"
+    wanted = [str(each) for each in range(seed, seed + n)] if latent is None else [str(latent)]
+    sounds: dict[Path, tuple[Tensor, int | None, str]] = {}
+    for source in wanted:
+        latents, kept_label = latent_from(source, latent_length, trained)
+        chosen = _class(trained, label if label is not None else kept_label, seed if latent else int(source))
+        name = f"seed_{int(source):04d}" if latent is None else latent.name.removesuffix(LATENT_SUFFIX)
+        parts = [name] if latent is not None else [checkpoint.stem, name]
+        parts += [] if chosen is None else [in_a_name(trained.class_names[chosen])]
+        parts += [] if truncation == 1 else [f"truncation_{truncation:g}"]
+        parts += [] if seconds is None else [f"{seconds:g}s"]
+        comment = f"run {folder.folder.name}, checkpoint {checkpoint.name}, batch {trained.batches_seen}, "
+        comment += f"seed {source}" if latent is None else f"latent {latent.name}"
         comment += "" if chosen is None else f", label {trained.class_names[chosen]}"
         comment += "" if truncation == 1 else f", truncation {truncation:g}"
-        bar.write(write_sound(path, magnitude, n_samples, trained, reconstruct, comment))
+        sounds[output / f"{'_'.join(parts)}.{format}"] = truncation * latents, chosen, comment
+    refuse_existing(sounds, overwrite)
+
+    reconstruct = phase(trained.settings)
+    for path, (latents, chosen, comment) in tqdm(sounds.items(), desc="sample", unit="sound", disable=None):
+        magnitude = magnitude_of(trained, _blocks(trained, latents, None if chosen is None else torch.tensor([chosen])))
+        tqdm.write(write_sound(path, magnitude, n_samples, trained, reconstruct, comment))
     write_page(output)
     print(f"to listen, open {output / INDEX}")
     return 0
@@ -103,12 +111,11 @@ def _blocks(trained: Trained, latents: Tensor, labels: Tensor | None) -> Iterato
         yield trained.gan.sample(latents, labels)
 
 
-def _name(checkpoint: Path, seed: int, label: str | None, seconds: float | None, truncation: float) -> str:
-    parts = [checkpoint.stem, f"seed_{seed:04d}"]
-    parts += [] if label is None else [in_a_name(label)]
-    parts += [] if truncation == 1 else [f"truncation_{truncation:g}"]
-    parts += [] if seconds is None else [f"{seconds:g}s"]
-    return "_".join(parts)
+def _class(trained: Trained, label: str | None, seed: int) -> int | None:
+    """The class of a seed's sound: in turn if none is asked for."""
+    if label is not None:
+        return class_of(trained, label)
+    return seed % len(trained.class_names) if trained.class_names else None
 
 
 def main(arguments: Sequence[str]) -> int:

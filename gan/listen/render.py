@@ -9,12 +9,15 @@ import torch
 from torch import Tensor
 
 from gan.errors import InputError
+from gan.evaluate.latents import Latent
 from gan.run import Trained
 from gan.seed import derive_seed
 from gan.sound.codec import encode_image
 from gan.sound.recording import gain_that_fits, write_recording
 from gan.sound.spectrogram import db_from_image, magnitude_from_db
 
+# Of the files that keep what `gan invert` found.
+LATENT_SUFFIX = ".latent.safetensors"
 # Seconds of sound in all, above which a slip is likelier than a wish.
 _ABSURD_SECONDS = 2 * 3600
 # Ends begin and stop in the middle of a sound, which would click.
@@ -76,6 +79,26 @@ def latents_of(seed: int, length: int) -> Tensor:
     # Drawn one number after the other, which torch's are not.
     rng = np.random.default_rng(derive_seed(seed, "sample"))
     return torch.from_numpy(rng.standard_normal((1, length), dtype=np.float32))
+
+
+def latent_from(source: str, length: int, trained: Trained) -> tuple[Tensor, str | None]:
+    """The latent that a person means, and its class if that is known.
+
+    Args:
+        source: A seed, or a file of `gan invert`.
+        length: Length of the latent. What a file's has not is the latent of seed 0, of an endless generator.
+        trained: What it is for.
+
+    Raises:
+        InputError: If it is neither, or a latent of another generator.
+    """
+    if source.removeprefix("-").isdecimal():
+        return latents_of(int(source), length), None
+    kept = Latent.load(Path(source))
+    n_kept = kept.latent.shape[1]
+    if n_kept != length and not hasattr(trained.gan.generator, "latent_length"):
+        raise InputError(f"{source}: a latent of {n_kept} numbers, but this run's have {length}; it is another run's")
+    return torch.cat([kept.latent, latents_of(0, length)[:, n_kept:]], 1)[:, :length], kept.label
 
 
 def magnitude_of(trained: Trained, blocks: Iterable[Tensor]) -> Tensor:

@@ -1,0 +1,115 @@
+"""`gan invert`: the latent of a run whose sound is nearest to a recording."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import yaml
+from jsonargparse import ArgumentParser
+from tqdm import tqdm
+
+from gan.commands.parsing import parse_with_phase
+from gan.errors import InputError
+from gan.evaluate.latents import Latent, find_latent
+from gan.listen.page import INDEX, write_page
+from gan.listen.render import LATENT_SUFFIX, class_of, lengths, magnitude_of, refuse_existing, write_sound
+from gan.run import checkpoints_of, load_run
+from gan.sound.inversion import image_from_waveform
+from gan.sound.phase.deep import DeepGriffinLim
+from gan.sound.phase.reconstructor import PhaseMethod
+from gan.sound.recording import read_excerpt
+from gan.sound.spectrogram import db_from_magnitude, magnitude_from_waveform
+
+
+def invert(
+    run: Path,
+    recording: Path,
+    start: float = 0.0,
+    seconds: float | None = None,
+    steps: int = 300,
+    seed: int = 0,
+    label: str | None = None,
+    output: Path | None = None,
+    overwrite: bool = False,
+    phase: PhaseMethod = DeepGriffinLim,
+    device: str = "cpu",
+) -> int:
+    """Find the latent whose sound is nearest to a recording.
+
+    The best of some hundred latents are moved towards the recording's picture, step by step. The nearest one is kept in
+    a file that `gan sample --latent` and `gan interpolate --seeds` take, its sound and the recording's beside it. How
+    near it comes says how much of the recording the run can make.
+
+    Args:
+        run: A run's folder, or one of its checkpoints.
+        recording: A sound file.
+        start: Second of the recording to start from.
+        seconds: How much of it; as much as a crop if not given.
+        steps: Steps of the search.
+        seed: Seed of the latents that are tried first.
+        label: Class of the sound; all are tried if not given. For runs that were told the labels.
+        output: A folder; RUN/inverted if not given.
+        overwrite: Replace files that are there.
+        phase: How the phase is found; see `gan decode --help`.
+        device: Where to search.
+
+    Returns:
+        Exit code.
+    """
+    if steps < 1:
+        raise InputError(f"steps is {steps}; it must be 1 or more")
+    if start < 0 or (seconds is not None and not seconds > 0):
+        raise InputError(f"start is {start} and seconds {seconds}; the first must be 0 or more, the second above 0")
+    folder, checkpoints = checkpoints_of(run)
+    checkpoint = checkpoints.get("best", next(iter(checkpoints.values())))
+    trained = load_run(folder, checkpoint, device)
+    classes = list(range(len(trained.class_names))) if label is None else [class_of(trained, label)]
+    n_samples, latent_length = lengths(trained, seconds)
+    output = folder.folder / "inverted" if output is None else output
+    paths = [output / f"{checkpoint.stem}_{recording.stem}_{kind}.wav" for kind in ("recording", "nearest")]
+    refuse_existing(paths, overwrite)
+
+    settings, scale = trained.settings, trained.scale
+    waveform = torch.from_numpy(read_excerpt(recording, settings.sample_rate, start, n_samples))[None]
+    if not bool(waveform.any()):
+        raise InputError(
+            f"{recording}: nothing but silence in {n_samples / settings.sample_rate:.2f} s from {start:g} s on"
+        )
+    if yaml.safe_load(folder.config.read_text(encoding="utf-8"))["data"]["equal_levels"]:
+        loudest_db = float(db_from_magnitude(magnitude_from_waveform(waveform, settings), top_db=None).max())
+        waveform *= 10.0 ** ((scale.top_db - loudest_db) / 20.0)
+    target = image_from_waveform(waveform, settings, scale)
+    with tqdm(total=steps, desc="invert", unit="step", disable=None) as bar:
+
+        def watch(error: float) -> None:
+            bar.set_postfix(error=f"{error:.3f}", refresh=False)
+            bar.update()
+
+        found = find_latent(trained.gan, target, latent_length, classes, steps, seed, watch)
+    name = None if found.number is None else trained.class_names[found.number]
+    about = f"run {folder.folder.name}, checkpoint {checkpoint.name}, batch {trained.batches_seen}"
+    about += f", nearest to {recording.name} from {start:g} s on" + ("" if name is None else f", label {name}")
+    labels = None if found.number is None else torch.tensor([found.number])
+    reconstruct = phase(settings)
+    nearest = trained.gan.sample(found.latent, labels)
+    for path, images, comment in zip(paths, (target, nearest), (f"{recording.name}, as a picture", about), strict=True):
+        print(write_sound(path, magnitude_of(trained, [images]), n_samples, trained, reconstruct, comment))
+    kept = paths[1].with_name(f"{checkpoint.stem}_{recording.stem}{LATENT_SUFFIX}")
+    Latent(found.latent, name, about).save(kept)
+    write_page(output)
+    print(
+        f"{kept}: pictures differ by {found.error:.1%} of what is between the recording's and silence "
+        f"({found.first_error:.1%} for the best that was tried){'' if name is None else f', label {name}'}"
+    )
+    print(f"to listen, open {output / INDEX}")
+    return 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse the command line of `gan invert` and run it."""
+    parser = ArgumentParser(prog="gan invert", description=(invert.__doc__ or "").split("Args:")[0])
+    parser.add_argument("run", type=Path, metavar="RUN", help="A run's folder, or one of its checkpoints.")
+    parser.add_argument("recording", type=Path, metavar="RECORDING", help="A sound file.")
+    parser.add_argument("--overwrite", action="store_true", help="Replace files that are there.")
+    parser.add_function_arguments(invert, skip={"run", "recording", "overwrite"})
+    return invert(**parse_with_phase(parser, arguments))

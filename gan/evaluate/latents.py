@@ -1,0 +1,142 @@
+"""The latent whose image is nearest to a given one, and files that keep it."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from gan.errors import InputError
+from gan.files import atomic_write
+from gan.model.gan import GAN
+from gan.seed import derive_seed
+
+_FORMAT = "latent 1"
+# Latents that are tried, and the nearest of them, from which the search goes on.
+_N_TRIED, _N_SEARCHED = 256, 8
+_BATCH = 64
+_LEARNING_RATE = 0.1
+# How much a latent that is shorter or longer than drawn ones are costs, beside an error that is 1 at silence.
+_PRIOR = 0.02
+
+
+@dataclass(frozen=True)
+class Latent:
+    """A latent that was found.
+
+    Attributes:
+        latent: Shape (1, length).
+        label: The class, by its name; None without classes.
+        about: What it is the latent of, for people.
+    """
+
+    latent: Tensor
+    label: str | None
+    about: str
+
+    def save(self, path: Path) -> None:
+        """Write it to a safetensors file, atomically."""
+        metadata = {"format": _FORMAT, "label": json.dumps(self.label), "about": self.about}
+        with atomic_write(path) as part:
+            part.write_bytes(save({"latent": self.latent.contiguous()}, metadata))
+
+    @classmethod
+    def load(cls, path: Path) -> "Latent":
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: If the file is missing, damaged, or something else.
+        """
+        try:
+            with safe_open(path, "pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("format") != _FORMAT:
+                    raise InputError(f"{path}: holds no latent of `gan invert`")
+                return cls(file.get_tensor("latent"), json.loads(metadata["label"]), metadata["about"])
+        except (OSError, SafetensorError, ValueError, KeyError) as error:
+            raise InputError(f"{path}: cannot be read as a latent ({type(error).__name__}: {error})") from error
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found.
+
+    Attributes:
+        latent: Shape (1, length).
+        number: Number of the class; None without classes.
+        first_error: Of the nearest of the latents that were tried at first: the mean absolute difference of the images,
+            as a share of that between the target and silence.
+        error: Of `latent`.
+    """
+
+    latent: Tensor
+    number: int | None
+    first_error: float
+    error: float
+
+
+def find_latent(
+    gan: GAN,
+    target: Tensor,
+    length: int,
+    classes: list[int],
+    n_steps: int = 300,
+    seed: int = 0,
+    watch: Callable[[float], None] = lambda error: None,
+) -> Found:
+    """Search for the latent whose image is nearest to a target, by gradient descent from the best of many.
+
+    About the model's own image the search is right; of a recording's, what no latent makes is left.
+
+    Args:
+        gan: The model.
+        target: Shape (1, 1, n_freqs, n_frames), in [-1, 1]; an image's frames behind it are not compared.
+        length: Length of the latent.
+        classes: Those that are tried; empty without classes.
+        n_steps: Steps of Adam.
+        seed: Seed of the latents that are tried.
+        watch: Called after every step with the least error so far.
+    """
+    target = target.to(gan.device)
+    silence = float((target + 1.0).abs().mean())
+    scale = silence if silence > 0 else 1.0
+    generator = torch.Generator().manual_seed(derive_seed(seed, "invert"))
+    tried = torch.randn(_N_TRIED, length, generator=generator).to(gan.device)
+    numbers = torch.tensor(classes, device=gan.device)[torch.arange(_N_TRIED) % len(classes)] if classes else None
+
+    def errors_of(latents: Tensor, labels: Tensor | None) -> Tensor:
+        images: Tensor = gan.ema(latents, *([] if labels is None else [labels]))[..., : target.shape[-1]]
+        errors: Tensor = (images - target).abs().flatten(1).mean(1) / scale
+        return errors
+
+    was_training = gan.ema.training
+    gan.ema.eval()
+    with torch.no_grad():
+        parts = torch.split(torch.arange(_N_TRIED), _BATCH)
+        at_first = torch.cat([errors_of(tried[part], None if numbers is None else numbers[part]) for part in parts])
+    nearest = at_first.argsort()[:_N_SEARCHED]
+    latents = tried[nearest].requires_grad_(True)
+    labels = None if numbers is None else numbers[nearest]
+    best, least = tried[nearest[:1]], float(at_first[nearest[0]])
+    number = None if labels is None else int(labels[0])
+    optimizer = torch.optim.Adam([latents], _LEARNING_RATE)
+    for step in range(n_steps):
+        for group in optimizer.param_groups:
+            group["lr"] = _LEARNING_RATE * 0.5 * (1.0 + math.cos(math.pi * step / n_steps))
+        with torch.enable_grad():
+            errors = errors_of(latents, labels)
+            loss = (errors + _PRIOR * (latents.square().mean(1) - 1.0).square()).sum()
+        row, error = int(errors.argmin()), float(errors.min().detach())
+        if error < least:
+            best, least = latents[row : row + 1].detach().clone(), error
+            number = None if labels is None else int(labels[row])
+        (latents.grad,) = torch.autograd.grad(loss, latents)
+        optimizer.step()
+        watch(least)
+    gan.ema.train(was_training)
+    return Found(best.detach().cpu(), number, float(at_first.min()), least)
