@@ -5,6 +5,7 @@ spectrogram settings, `checkpoints/best.ckpt` the same of the epoch whose sample
 `events.out.tfevents.*` what TensorBoard shows and plays, `evaluation.json` what `gan evaluate` found.
 """
 
+import inspect
 import time
 import zipfile
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import yaml
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import nn
 
 from gan.errors import InputError
 from gan.files import atomic_write
@@ -85,6 +87,7 @@ class Trained:
         gan: The module, in eval mode.
         settings: The grid of its images.
         scale: Which levels its images' -1 and 1 are.
+        network: What its generator is made of: "class_path" and "init_args".
         n_frames: Width of the crops that it was trained on.
         class_names: Names of the labels that it was told; none if it was told none.
         batches_seen: How long it was trained.
@@ -93,6 +96,7 @@ class Trained:
     gan: "GAN"
     settings: SpectrogramSettings
     scale: ImageScale
+    network: dict[str, Any]
     n_frames: int
     class_names: tuple[str, ...]
     batches_seen: int
@@ -144,6 +148,7 @@ def load_run(run: Run, checkpoint: Path | None = None, device: str = "cpu") -> T
         gan.to(device).eval(),
         SpectrogramSettings.from_dict(data["settings"]),
         ImageScale(**data["scale"]),
+        _network(run, state, gan.generator),
         data["image_size"][1],
         tuple(data["class_names"]) if gan.n_classes else (),
         state["batches_seen"],
@@ -191,16 +196,28 @@ def _config(run: Run) -> dict[str, Any]:
     return config
 
 
+def _network(run: Run, state: dict[str, Any], generator: nn.Module) -> dict[str, Any]:
+    """The generator's class and all its options, those that it was told of the images with them."""
+    config = _config(run)["model"]["generator"]
+    accepted = inspect.signature(type(generator)).parameters
+    told = {name: value for name, value in _told(run, state).items() if name in accepted}
+    return {"class_path": config["class_path"], "init_args": config.get("init_args", {}) | told}
+
+
+def _told(run: Run, state: dict[str, Any]) -> dict[str, Any]:
+    data = state["ImageData"]
+    return {
+        "image_size": data["image_size"],
+        "n_classes": len(data["class_names"]) if _config(run)["data"].get("conditional") else 0,
+    }
+
+
 def _networks(run: Run, state: dict[str, Any]) -> "GAN":
     from jsonargparse import ArgumentParser
 
     from gan.model.gan import GAN
 
-    config, data = _config(run), state["ImageData"]
-    told = {
-        "image_size": data["image_size"],
-        "n_classes": len(data["class_names"]) if config["data"].get("conditional") else 0,
-    }
+    config, told = _config(run), _told(run, state)
     parser = ArgumentParser()
     parser.add_class_arguments(_Told, "data")
     parser.add_class_arguments(GAN, "model")

@@ -17,10 +17,11 @@ ALLOWED = {
     "evaluate": BASE | {"evaluate", "data", "sound", "model"},
     "listen": BASE | {"listen", "evaluate", "data", "sound", "model", "run"},
     "run": BASE | {"data", "sound", "model"},
+    "exported": BASE | {"sound", "model"},
     "training": BASE | {"run"},
     "phase_training": BASE | {"phase_training", "sound"},
     "commands": BASE
-    | {"commands", "listen", "evaluate", "data", "sound", "model", "run", "training", "phase_training"},
+    | {"commands", "listen", "evaluate", "data", "sound", "model", "run", "training", "phase_training", "exported"},
     "__main__": {"commands"},
     "__init__": set(),
 }

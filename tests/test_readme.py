@@ -18,7 +18,9 @@ from matplotlib.figure import Figure as Canvas
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = [line.strip() for line in re.findall(r"^    (\S.*)$", README, flags=re.MULTILINE)]
+PROGRAMS = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+TEXT = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
+COMMANDS = [line.strip() for line in re.findall(r"^    (\S.*)$", TEXT, flags=re.MULTILINE)]
 # A training of minutes is cut to a few batches; nothing else is changed.
 SHORT = ["--trainer.max_epochs=1", "--model.generator.init_args.base_channels=2", "--data.batch_size=2"]
 
@@ -87,3 +89,7 @@ def test_commands_run_in_their_order(tmp_path, sound):
     # Whole frames of it: no picture says how many samples there were.
     assert all(soundfile.info(path).duration == pytest.approx(7, abs=512 / 22050) for path in heard)
     assert len(list((tmp_path / "heard").glob("*.report.png"))) == 4
+    assert soundfile.info(max((tmp_path / "runs").glob("2*/samples")) / "epoch_0000_seed_0000_60s.wav").duration == 60
+    for program in PROGRAMS:
+        subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True)
+    assert len(list(tmp_path.glob("new_*.wav"))) == 4

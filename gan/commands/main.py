@@ -15,6 +15,7 @@ VERBS = {
     "interpolate": "what lies between sounds of a run",
     "directions": "what a run's latents hold, an axis at a time",
     "invert": "the latent of a run that is nearest to a recording",
+    "export": "the generator of a run in one file",
     "evaluate": "what a run generates against what it was trained on",
     "train-phase": "recordings to a network that knows more of the phase",
 }

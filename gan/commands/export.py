@@ -1,0 +1,50 @@
+"""`gan export`: the generator of a run in one file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from gan.errors import InputError
+from gan.exported import Exported
+from gan.run import checkpoints_of, load_run
+
+
+def export(run: Path, output: Path, overwrite: bool = False) -> int:
+    """Write the generator of a run to one file that sounds without the run, its data and Lightning.
+
+    The best checkpoint is exported if there is one, else the newest. The file (safetensors) holds the averaged weights,
+    what the network is made of, and how its images become sound; `gan.exported.Exported.load` reads it, and nothing in
+    it is run.
+
+    Args:
+        run: A run's folder, or one of its checkpoints.
+        output: The file to write, NAME.safetensors.
+        overwrite: Replace a file that is there.
+
+    Returns:
+        Exit code.
+    """
+    if output.suffix != ".safetensors":
+        raise InputError(f"{output}: what is written is a safetensors file; name it {output.stem}.safetensors")
+    if output.exists() and not overwrite:
+        raise InputError(f"{output} is there already; give --overwrite or another name")
+    folder, checkpoints = checkpoints_of(run)
+    checkpoint = checkpoints.get("best", next(iter(checkpoints.values())))
+    trained = load_run(folder, checkpoint)
+    about = f"run {folder.folder.name}, checkpoint {checkpoint.name}, batch {trained.batches_seen}"
+    generator = trained.gan.ema.module
+    exported = Exported(generator, trained.network, trained.settings, trained.scale, trained.class_names, about)
+    exported.save(output)
+    n_weights = sum(weight.numel() for weight in generator.parameters())
+    print(f"{output}: {n_weights / 1e6:.1f} M weights, {output.stat().st_size / 1e6:.1f} MB, of {about}")
+    return 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse the command line of `gan export` and run it."""
+    parser = ArgumentParser(prog="gan export", description=(export.__doc__ or "").split("Args:")[0])
+    parser.add_argument("run", type=Path, metavar="RUN", help="A run's folder, or one of its checkpoints.")
+    parser.add_argument("output", type=Path, metavar="OUT", help="The file to write, NAME.safetensors.")
+    parser.add_argument("--overwrite", action="store_true", help="Replace a file that is there.")
+    return export(**parser.parse_args(list(arguments)).as_dict())

@@ -1,0 +1,116 @@
+"""A generator in one file: the same sounds as the run's, without Lightning, and nothing that runs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from gan.commands.main import main
+from gan.errors import InputError
+from gan.exported import Exported
+from gan.run import load_run
+from gan.sound.inversion import waveform_from_image
+from gan.sound.phase.deep import DeepGriffinLim
+
+ALONE = """
+import sys
+from pathlib import Path
+
+import torch
+from gan.exported import Exported
+
+exported = Exported.load(Path(sys.argv[1]))
+torch.manual_seed(7)
+waveforms = exported.waveforms(torch.randn(2, exported.generator.latent_dim), torch.tensor([1, 0]))
+torch.save(waveforms, sys.argv[2])
+print([name for name in ("lightning", "tensorboard", "jsonargparse", "librosa") if name in sys.modules])
+"""
+
+
+@pytest.fixture
+def file(conditional, tmp_path, capsys) -> Path:
+    path = tmp_path / "generator.safetensors"
+    assert main(["export", str(conditional.folder), str(path)]) == 0
+    said = capsys.readouterr().out
+    assert said.endswith(f" MB, of run {conditional.folder.name}, checkpoint epoch_0001.ckpt, batch 4\n")
+    return path
+
+
+def test_it_sounds_as_the_run_does(conditional, file, tmp_path):
+    trained, exported = load_run(conditional), Exported.load(file)
+    assert exported.settings == trained.settings
+    assert exported.scale == trained.scale
+    assert exported.class_names == ("bell", "low drum")
+    torch.manual_seed(7)
+    latents, labels = torch.randn(2, trained.gan.latent_dim), torch.tensor([1, 0])
+    images = trained.gan.sample(latents, labels)
+    torch.testing.assert_close(exported.images(latents, labels), images, rtol=0, atol=1e-6)
+    expected = waveform_from_image(images, trained.scale, DeepGriffinLim(trained.settings))
+    # In a program of its own, which loads nothing that only training needs.
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, file, tmp_path / "waveforms.pt"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+    torch.testing.assert_close(torch.load(tmp_path / "waveforms.pt"), expected, rtol=0, atol=1e-4)
+
+
+def test_endless(endless, tmp_path):
+    path = tmp_path / "endless.safetensors"
+    assert main(["export", str(endless.newest_checkpoint()), str(path)]) == 0
+    exported = Exported.load(path)
+    latents = torch.randn(1, exported.generator.latent_length(500))
+    torch.testing.assert_close(exported.images(latents), load_run(endless).gan.sample(latents), rtol=0, atol=1e-6)
+    assert exported.waveforms(latents).shape == (1, 511 * 32)
+
+
+def rewritten(file: Path, **metadata: str) -> Path:
+    with safe_open(file, "pt") as opened:
+        weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        known = opened.metadata()
+    other = file.with_name("other.safetensors")
+    save_file(weights, other, known | metadata)
+    return other
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"format": "generator 2"}, "or one of another version"),
+        ({"network": json.dumps({"class_path": "os.system", "init_args": {}})}, "os.system, which is not of this"),
+        ({"network": json.dumps({"class_path": "gan.model.nothing.Network", "init_args": {}})}, "this version has not"),
+        ({"network": json.dumps({"class_path": "gan.model.dcgan.base_grid", "init_args": {}})}, "which is no network"),
+        ({"network": json.dumps({"class_path": "gan.model.dcgan.Generator", "init_args": {"x": 1}})}, "TypeError"),
+        ({"settings": "{}"}, "spectrogram settings"),
+        ({"scale": "nonsense"}, "cannot be read as a generator"),
+    ],
+)
+def test_what_is_refused(file, metadata, message):
+    with pytest.raises(InputError, match=message):
+        Exported.load(rewritten(file, **metadata))
+
+
+def test_damaged_files_are_refused(file, tmp_path):
+    whole = file.read_bytes()
+    for share in (0.0, 0.001, 0.5, 0.999):
+        torn = tmp_path / "torn.safetensors"
+        torn.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(InputError, match="cannot be read as a generator"):
+            Exported.load(torn)
+    with pytest.raises(InputError, match="cannot be read as a generator"):
+        Exported.load(tmp_path / "none.safetensors")
+
+
+def test_bad_options(conditional, file, capsys):
+    before = file.stat().st_mtime_ns
+    assert main(["export", str(conditional.folder), str(file)]) == 2
+    assert "is there already; give --overwrite" in capsys.readouterr().err
+    assert main(["export", str(conditional.folder), str(file.with_suffix(".ckpt"))]) == 2
+    assert "name it generator.safetensors" in capsys.readouterr().err
+    assert file.stat().st_mtime_ns == before
+    assert main(["export", str(conditional.folder), str(file), "--overwrite"]) == 0
+    assert file.stat().st_mtime_ns != before
