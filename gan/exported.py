@@ -78,9 +78,9 @@ class Exported:
         """
         return waveform_from_image(self.images(latents, labels), self.scale, phase(self.settings))
 
-    def save(self, path: Path) -> None:
-        """Write one safetensors file, atomically."""
-        metadata = {
+    def metadata(self) -> dict[str, str]:
+        """All but the weights, as text."""
+        return {
             "format": _FORMAT,
             "network": json.dumps(self.network),
             "settings": json.dumps(self.settings.to_dict()),
@@ -88,9 +88,12 @@ class Exported:
             "class_names": json.dumps(self.class_names),
             "about": self.about,
         }
+
+    def save(self, path: Path) -> None:
+        """Write one safetensors file, atomically."""
         weights = {name: weight.detach().cpu().contiguous() for name, weight in self.generator.state_dict().items()}
         with atomic_write(path) as part:
-            part.write_bytes(save(weights, metadata))
+            part.write_bytes(save(weights, self.metadata()))
 
     @classmethod
     def load(cls, path: Path) -> "Exported":

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnxruntime
 import pytest
 import torch
 from safetensors import safe_open
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 from gan.commands.main import main
 from gan.errors import InputError
 from gan.exported import Exported
+from gan.onnx import write_onnx
 from gan.run import load_run
 from gan.sound.inversion import waveform_from_image
 from gan.sound.phase.deep import DeepGriffinLim
@@ -110,7 +112,35 @@ def test_bad_options(conditional, file, capsys):
     assert main(["export", str(conditional.folder), str(file)]) == 2
     assert "is there already; give --overwrite" in capsys.readouterr().err
     assert main(["export", str(conditional.folder), str(file.with_suffix(".ckpt"))]) == 2
-    assert "name it generator.safetensors" in capsys.readouterr().err
+    assert "name it generator.safetensors or generator.onnx" in capsys.readouterr().err
     assert file.stat().st_mtime_ns == before
     assert main(["export", str(conditional.folder), str(file), "--overwrite"]) == 0
     assert file.stat().st_mtime_ns != before
+
+
+@pytest.mark.parametrize("kind", ["endless", "conditional"])
+def test_onnx(kind, request, tmp_path, capfd):
+    run = request.getfixturevalue(kind)
+    path = tmp_path / "generator.onnx"
+    assert main(["export", str(run.folder), str(path)]) == 0
+    out, err = capfd.readouterr()
+    assert out.splitlines()[-1].startswith(f"{path}: 0.")
+    assert "WARNING" not in err
+    session = onnxruntime.InferenceSession(path)
+    trained = load_run(run)
+    latents = torch.randn(5, trained.gan.latent_dim)
+    labels = torch.tensor([0, 1, 1, 0, 1]) if kind == "conditional" else None
+    given = {"latents": latents.numpy()} | ({} if labels is None else {"labels": labels.numpy()})
+    (images,) = session.run(["images"], given)
+    torch.testing.assert_close(torch.from_numpy(images), trained.gan.sample(latents, labels), rtol=0, atol=1e-4)
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["settings"])["sample_rate"] == 8000
+    assert json.loads(metadata["class_names"]) == list(trained.class_names)
+
+
+def test_onnx_that_differs_is_not_written(file, tmp_path, monkeypatch):
+    exported = Exported.load(file)
+    monkeypatch.setattr(Exported, "images", lambda self, *given: 1e-3 + self.generator(*given))
+    with pytest.raises(InputError, match=r"onnxruntime's images differ from torch's by 0\.001; it is not written"):
+        write_onnx(exported, tmp_path / "other.onnx")
+    assert not list(tmp_path.glob("*other*"))

@@ -7,26 +7,30 @@ from jsonargparse import ArgumentParser
 
 from gan.errors import InputError
 from gan.exported import Exported
+from gan.onnx import write_onnx
 from gan.run import checkpoints_of, load_run
 
 
 def export(run: Path, output: Path, overwrite: bool = False) -> int:
     """Write the generator of a run to one file that sounds without the run, its data and Lightning.
 
-    The best checkpoint is exported if there is one, else the newest. The file (safetensors) holds the averaged weights,
-    what the network is made of, and how its images become sound; `gan.exported.Exported.load` reads it, and nothing in
-    it is run.
+    The best checkpoint is exported if there is one, else the newest. NAME.safetensors holds the averaged weights, what
+    the network is made of, and how its images become sound; `gan.exported.Exported.load` reads it, and nothing in it is
+    run. NAME.onnx holds the network itself, from latents (and labels) to images of a crop, for programs that know no
+    torch; its metadata say which levels and which grid images are of. It is run once by onnxruntime and compared.
 
     Args:
         run: A run's folder, or one of its checkpoints.
-        output: The file to write, NAME.safetensors.
+        output: The file to write, NAME.safetensors or NAME.onnx.
         overwrite: Replace a file that is there.
 
     Returns:
         Exit code.
     """
-    if output.suffix != ".safetensors":
-        raise InputError(f"{output}: what is written is a safetensors file; name it {output.stem}.safetensors")
+    if output.suffix not in (".safetensors", ".onnx"):
+        raise InputError(
+            f"{output}: name it {output.stem}.safetensors or {output.stem}.onnx, which are what is written"
+        )
     if output.exists() and not overwrite:
         raise InputError(f"{output} is there already; give --overwrite or another name")
     folder, checkpoints = checkpoints_of(run)
@@ -35,7 +39,10 @@ def export(run: Path, output: Path, overwrite: bool = False) -> int:
     about = f"run {folder.folder.name}, checkpoint {checkpoint.name}, batch {trained.batches_seen}"
     generator = trained.gan.ema.module
     exported = Exported(generator, trained.network, trained.settings, trained.scale, trained.class_names, about)
-    exported.save(output)
+    if output.suffix == ".onnx":
+        write_onnx(exported, output)
+    else:
+        exported.save(output)
     n_weights = sum(weight.numel() for weight in generator.parameters())
     print(f"{output}: {n_weights / 1e6:.1f} M weights, {output.stat().st_size / 1e6:.1f} MB, of {about}")
     return 0
@@ -45,6 +52,6 @@ def main(arguments: Sequence[str]) -> int:
     """Parse the command line of `gan export` and run it."""
     parser = ArgumentParser(prog="gan export", description=(export.__doc__ or "").split("Args:")[0])
     parser.add_argument("run", type=Path, metavar="RUN", help="A run's folder, or one of its checkpoints.")
-    parser.add_argument("output", type=Path, metavar="OUT", help="The file to write, NAME.safetensors.")
+    parser.add_argument("output", type=Path, metavar="OUT", help="The file to write, NAME.safetensors or NAME.onnx.")
     parser.add_argument("--overwrite", action="store_true", help="Replace a file that is there.")
     return export(**parser.parse_args(list(arguments)).as_dict())

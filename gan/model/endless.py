@@ -78,6 +78,7 @@ class Generator(nn.Module):
         self.latent_dim = self.latent_length(image_size[1])
         widths = [min(max_channels, base_channels * 2**stage) for stage in reversed(range(stages))]
         self.labelled = LabelledLatent(n_classes, whole_dim) if n_classes else None
+        self._n_first = widths[0]
         n_first = widths[0] * self._base_freqs
         self.from_whole = nn.Linear(2 * whole_dim if n_classes else whole_dim, n_first, bias=False)
         self.from_sequence = nn.Conv1d(step_dim, n_first, _REACH, bias=False)
@@ -152,7 +153,7 @@ class Generator(nn.Module):
                 f"latents have {latents.shape[1]} numbers; as many as latent_length says are needed, e.g. "
                 f"{self.latent_dim} for a crop"
             )
-        return _Parts(whole, begin, sequence.reshape(len(sequence), n_steps, self.step_dim))
+        return _Parts(whole, begin, sequence.reshape(-1, n_steps, self.step_dim))
 
     def _unroll(self, wholes: Tensor, sequence: Tensor, labels: Tensor | None) -> Tensor:
         """All frames that a sequence has; wholes and labels are one for all steps or one for each."""
@@ -162,7 +163,7 @@ class Generator(nn.Module):
         if from_wholes.shape[-1] > 1:
             from_wholes = from_wholes[..., _REACH // 2 : -(_REACH // 2)]
         grid = from_wholes + self.from_sequence(sequence.transpose(1, 2))
-        grid = grid.reshape(len(grid), -1, self._base_freqs, grid.shape[-1])
+        grid = grid.reshape(-1, self._n_first, self._base_freqs, grid.shape[-1])
         grid = self.first(grid.contiguous(memory_format=torch.channels_last))
         for double in self.doublings:
             grid = double(grid)[..., self._spoilt : -self._spoilt]
