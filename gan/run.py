@@ -91,6 +91,8 @@ class Trained:
         n_frames: Width of the crops that it was trained on.
         class_names: Names of the labels that it was told; none if it was told none.
         batches_seen: How long it was trained.
+        run: The run.
+        checkpoint: The checkpoint.
     """
 
     gan: "GAN"
@@ -100,6 +102,13 @@ class Trained:
     n_frames: int
     class_names: tuple[str, ...]
     batches_seen: int
+    run: Run
+    checkpoint: Path
+
+    @property
+    def about(self) -> str:
+        """Where it comes from, for people."""
+        return f"run {self.run.folder.name}, checkpoint {self.checkpoint.name}, batch {self.batches_seen}"
 
 
 def new_run(root: Path) -> Run:
@@ -140,7 +149,8 @@ def load_run(run: Run, checkpoint: Path | None = None, device: str = "cpu") -> T
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"device is {device}, which cannot be used ({reason}); cpu always can") from error
-    state = _load_gan(run.newest_checkpoint() if checkpoint is None else checkpoint, device)
+    checkpoint = run.newest_checkpoint() if checkpoint is None else checkpoint
+    state = _load_gan(checkpoint, device)
     gan = _networks(run, state)
     gan.load_state_dict(state["state_dict"])
     data = state["ImageData"]
@@ -152,7 +162,23 @@ def load_run(run: Run, checkpoint: Path | None = None, device: str = "cpu") -> T
         data["image_size"][1],
         tuple(data["class_names"]) if gan.n_classes else (),
         state["batches_seen"],
+        run,
+        checkpoint,
     )
+
+
+def load_best(path: Path, device: str = "cpu") -> Trained:
+    """Load the best model of a run if one was found, else the newest.
+
+    Args:
+        path: A run's folder, or one of its checkpoints, which then is loaded.
+        device: Where to put the model.
+
+    Raises:
+        InputError: As of `checkpoints_of` and `load_run`.
+    """
+    run, checkpoints = checkpoints_of(path)
+    return load_run(run, checkpoints.get("best", next(iter(checkpoints.values()))), device)
 
 
 def untrained(run: Run, checkpoint: Path) -> "GAN":

@@ -13,7 +13,7 @@ from gan.errors import InputError
 from gan.evaluate.directions import find_directions
 from gan.listen.page import INDEX, write_page
 from gan.listen.render import class_of, in_a_name, latents_of, lengths, magnitude_of, refuse_existing, write_sound
-from gan.run import checkpoints_of, load_run
+from gan.run import load_best
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
 
@@ -61,16 +61,14 @@ def directions(
             raise InputError(f"{name} is {value}; it must be {least} or more")
     if not 0 < reach <= 10:
         raise InputError(f"reach is {reach}; it must lie in (0, 10], 3 is far")
-    folder, checkpoints = checkpoints_of(run)
-    checkpoint = checkpoints.get("best", next(iter(checkpoints.values())))
-    trained = load_run(folder, checkpoint, device)
+    trained = load_best(run, device)
     most = getattr(trained.gan.generator, "whole_dim", trained.gan.latent_dim)
     if n > most:
         raise InputError(f"n is {n}, but the latents of this run have {most} axes")
     chosen = 0 if label is None else class_of(trained, label)
-    name = f"{checkpoint.stem}_seed_{seed:04d}"
+    name = f"{trained.checkpoint.stem}_seed_{seed:04d}"
     name += f"_{in_a_name(trained.class_names[chosen])}" if trained.class_names else ""
-    output = folder.folder / "directions" if output is None else output
+    output = trained.run.folder / "directions" if output is None else output
     places = torch.linspace(-reach, reach, steps).tolist()
     paths = {
         (axis, step): output / f"{name}_axis_{axis + 1:02d}_{step + 1:02d}.{format}"
@@ -87,7 +85,7 @@ def directions(
     latents = latents_of(seed, latent_length)
     labels = torch.tensor([chosen]) if trained.class_names else None
     reconstruct = phase(trained.settings)
-    about = f"run {folder.folder.name}, checkpoint {checkpoint.name}, batch {trained.batches_seen}, seed {seed}"
+    about = f"{trained.about}, seed {seed}"
     about += f", label {trained.class_names[chosen]}" if trained.class_names else ""
     for (axis, step), path in tqdm(paths.items(), desc="directions", unit="sound", disable=None):
         magnitude = magnitude_of(trained, [trained.gan.sample(latents + places[step] * found.axes[axis], labels)])

@@ -8,7 +8,7 @@ from jsonargparse import ArgumentParser
 from gan.errors import InputError
 from gan.exported import Exported
 from gan.onnx import write_onnx
-from gan.run import checkpoints_of, load_run
+from gan.run import load_best
 
 
 def export(run: Path, output: Path, overwrite: bool = False) -> int:
@@ -33,18 +33,15 @@ def export(run: Path, output: Path, overwrite: bool = False) -> int:
         )
     if output.exists() and not overwrite:
         raise InputError(f"{output} is there already; give --overwrite or another name")
-    folder, checkpoints = checkpoints_of(run)
-    checkpoint = checkpoints.get("best", next(iter(checkpoints.values())))
-    trained = load_run(folder, checkpoint)
-    about = f"run {folder.folder.name}, checkpoint {checkpoint.name}, batch {trained.batches_seen}"
+    trained = load_best(run)
     generator = trained.gan.ema.module
-    exported = Exported(generator, trained.network, trained.settings, trained.scale, trained.class_names, about)
+    exported = Exported(generator, trained.network, trained.settings, trained.scale, trained.class_names, trained.about)
     if output.suffix == ".onnx":
         write_onnx(exported, output)
     else:
         exported.save(output)
     n_weights = sum(weight.numel() for weight in generator.parameters())
-    print(f"{output}: {n_weights / 1e6:.1f} M weights, {output.stat().st_size / 1e6:.1f} MB, of {about}")
+    print(f"{output}: {n_weights / 1e6:.1f} M weights, {output.stat().st_size / 1e6:.1f} MB, of {trained.about}")
     return 0
 
 

@@ -25,7 +25,7 @@ from gan.listen.render import (
     refuse_existing,
     write_sound,
 )
-from gan.run import Trained, checkpoints_of, load_run
+from gan.run import Trained, load_best
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
 
@@ -77,17 +77,15 @@ def interpolate(
     check_truncation(truncation)
     if steps < 1:
         raise InputError(f"steps is {steps}; it must be 1 or more")
-    folder, checkpoints = checkpoints_of(run)
-    checkpoint = checkpoints.get("best", next(iter(checkpoints.values())))
-    trained = load_run(folder, checkpoint, device)
+    trained = load_best(run, device)
     if seconds is not None and not hasattr(trained.gan.generator, "travel"):
         raise InputError("seconds is given, but this run's generator makes crops only; see configs/endless.yaml")
     n_samples, latent_length = lengths(trained, seconds)
     seeds = seeds * len(labels) if labels and len(seeds) == 1 else seeds
     latents, known = zip(*(latent_from(seed, latent_length, trained) for seed in seeds), strict=True)
     classes = _classes(trained, len(seeds), labels, known)
-    output = folder.folder / "travels" if output is None else output
-    name = f"{checkpoint.stem}_seeds_{'_'.join(Path(seed).name.removesuffix(LATENT_SUFFIX) for seed in seeds)}"
+    output = trained.run.folder / "travels" if output is None else output
+    name = f"{trained.checkpoint.stem}_seeds_{'_'.join(Path(seed).name.removesuffix(LATENT_SUFFIX) for seed in seeds)}"
     name += f"_{'_'.join(in_a_name(trained.class_names[number]) for number in classes)}" if classes else ""
     name += "" if truncation == 1 else f"_truncation_{truncation:g}"
     # How far the way has come at each sound: 1.5 is half-way from the second seed to the third.
@@ -100,7 +98,7 @@ def interpolate(
     ends = truncation * torch.cat(latents)
     weights = one_hot(torch.tensor(classes), len(trained.class_names)).float() if classes else None
     reconstruct = phase(trained.settings)
-    about = f"run {folder.folder.name}, checkpoint {checkpoint.name}, batch {trained.batches_seen}, seeds "
+    about = f"{trained.about}, seeds "
     about += ", ".join(seeds) + "".join(f", {trained.class_names[number]}" for number in classes)
     if seconds is not None:
         magnitude = magnitude_of(trained, _travel(trained, ends, weights))

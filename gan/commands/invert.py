@@ -13,7 +13,7 @@ from gan.errors import InputError
 from gan.evaluate.latents import Latent, find_latent
 from gan.listen.page import INDEX, write_page
 from gan.listen.render import LATENT_SUFFIX, class_of, lengths, magnitude_of, refuse_existing, write_sound
-from gan.run import checkpoints_of, load_run
+from gan.run import load_best
 from gan.sound.inversion import image_from_waveform
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
@@ -60,13 +60,11 @@ def invert(
         raise InputError(f"steps is {steps}; it must be 1 or more")
     if start < 0 or (seconds is not None and not seconds > 0):
         raise InputError(f"start is {start} and seconds {seconds}; the first must be 0 or more, the second above 0")
-    folder, checkpoints = checkpoints_of(run)
-    checkpoint = checkpoints.get("best", next(iter(checkpoints.values())))
-    trained = load_run(folder, checkpoint, device)
+    trained = load_best(run, device)
     classes = list(range(len(trained.class_names))) if label is None else [class_of(trained, label)]
     n_samples, latent_length = lengths(trained, seconds)
-    output = folder.folder / "inverted" if output is None else output
-    paths = [output / f"{checkpoint.stem}_{recording.stem}_{kind}.wav" for kind in ("recording", "nearest")]
+    output = trained.run.folder / "inverted" if output is None else output
+    paths = [output / f"{trained.checkpoint.stem}_{recording.stem}_{kind}.wav" for kind in ("recording", "nearest")]
     refuse_existing(paths, overwrite)
 
     settings, scale = trained.settings, trained.scale
@@ -75,7 +73,7 @@ def invert(
         raise InputError(
             f"{recording}: nothing but silence in {n_samples / settings.sample_rate:.2f} s from {start:g} s on"
         )
-    if yaml.safe_load(folder.config.read_text(encoding="utf-8"))["data"]["equal_levels"]:
+    if yaml.safe_load(trained.run.config.read_text(encoding="utf-8"))["data"]["equal_levels"]:
         loudest_db = float(db_from_magnitude(magnitude_from_waveform(waveform, settings), top_db=None).max())
         waveform *= 10.0 ** ((scale.top_db - loudest_db) / 20.0)
     target = image_from_waveform(waveform, settings, scale)
@@ -87,14 +85,15 @@ def invert(
 
         found = find_latent(trained.gan, target, latent_length, classes, steps, seed, watch)
     name = None if found.number is None else trained.class_names[found.number]
-    about = f"run {folder.folder.name}, checkpoint {checkpoint.name}, batch {trained.batches_seen}"
-    about += f", nearest to {recording.name} from {start:g} s on" + ("" if name is None else f", label {name}")
+    about = f"{trained.about}, nearest to {recording.name} from {start:g} s on" + (
+        "" if name is None else f", label {name}"
+    )
     labels = None if found.number is None else torch.tensor([found.number])
     reconstruct = phase(settings)
     nearest = trained.gan.sample(found.latent, labels)
     for path, images, comment in zip(paths, (target, nearest), (f"{recording.name}, as a picture", about), strict=True):
         print(write_sound(path, magnitude_of(trained, [images]), n_samples, trained, reconstruct, comment))
-    kept = paths[1].with_name(f"{checkpoint.stem}_{recording.stem}{LATENT_SUFFIX}")
+    kept = paths[1].with_name(f"{trained.checkpoint.stem}_{recording.stem}{LATENT_SUFFIX}")
     Latent(found.latent, name, about).save(kept)
     write_page(output)
     print(

@@ -24,7 +24,7 @@ from gan.listen.render import (
     refuse_existing,
     write_sound,
 )
-from gan.run import Trained, checkpoints_of, load_run
+from gan.run import Trained, load_best
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
 
@@ -73,22 +73,20 @@ def sample(
         raise InputError(f"n is {n}; it must be 1 or more")
     check_seconds(n, seconds, long)
     check_truncation(truncation)
-    folder, checkpoints = checkpoints_of(run)
-    checkpoint = checkpoints.get("best", next(iter(checkpoints.values())))
-    trained = load_run(folder, checkpoint, device)
+    trained = load_best(run, device)
     n_samples, latent_length = lengths(trained, seconds)
-    output = folder.folder / "samples" if output is None else output
+    output = trained.run.folder / "samples" if output is None else output
     wanted = [str(each) for each in range(seed, seed + n)] if latent is None else [str(latent)]
     sounds: dict[Path, tuple[Tensor, int | None, str]] = {}
     for source in wanted:
         latents, kept_label = latent_from(source, latent_length, trained)
         chosen = _class(trained, label if label is not None else kept_label, seed if latent else int(source))
         name = f"seed_{int(source):04d}" if latent is None else latent.name.removesuffix(LATENT_SUFFIX)
-        parts = [name] if latent is not None else [checkpoint.stem, name]
+        parts = [name] if latent is not None else [trained.checkpoint.stem, name]
         parts += [] if chosen is None else [in_a_name(trained.class_names[chosen])]
         parts += [] if truncation == 1 else [f"truncation_{truncation:g}"]
         parts += [] if seconds is None else [f"{seconds:g}s"]
-        comment = f"run {folder.folder.name}, checkpoint {checkpoint.name}, batch {trained.batches_seen}, "
+        comment = f"{trained.about}, "
         comment += f"seed {source}" if latent is None else f"latent {latent.name}"
         comment += "" if chosen is None else f", label {trained.class_names[chosen]}"
         comment += "" if truncation == 1 else f", truncation {truncation:g}"
