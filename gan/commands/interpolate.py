@@ -50,7 +50,7 @@ def interpolate(
     """Travel between sounds of a run, and write what is on the way.
 
     Sounds are those that `gan sample` makes of the same seeds. On the way from one to the next, latents move along a
-    great circle, as far from silence as they are at its ends, and labels fade into each other. Without `seconds` the
+    great circle, so that they stay as long as latents are, and labels fade into each other. Without `seconds` the
     result is a series of sounds; with it, one sound of that length which changes all the time, by a generator of
     gan.model.endless. A page to listen is written beside it.
 

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="gan",
-        description="Spectrogram images from recordings and back. Training is `python train.py`.",
+        description="Recordings to pictures and back, and what a trained GAN can do. Training is `python train.py`.",
         epilog="`gan VERB --help` explains a verb.",
     )
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
