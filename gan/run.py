@@ -39,6 +39,11 @@ class Run:
         """The run's whole configuration."""
         return self.folder / "config.yaml"
 
+    def read_config(self) -> dict[str, Any]:
+        """What stands in it."""
+        config: dict[str, Any] = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        return config
+
     @property
     def best_checkpoint(self) -> Path:
         """The checkpoint whose samples were nearest to the real ones, if there was an evaluation."""
@@ -184,7 +189,7 @@ def load_best(path: Path, device: str = "cpu") -> Trained:
 def untrained(run: Run, checkpoint: Path) -> "GAN":
     """The networks of a run as they are before the first batch, in eval mode: what a trained model is compared with."""
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(_config(run)["seed_everything"])
+        torch.default_generator.manual_seed(run.read_config()["seed_everything"])
         gan = _networks(run, _load_gan(checkpoint))
     gan.calibrate_average()
     return gan.eval()
@@ -205,7 +210,7 @@ def open_data(run: Run, checkpoint: Path, images: Path | None = None) -> "ImageD
 
     from gan.data.datamodule import ImageData
 
-    config = _config(run)
+    config = run.read_config()
     given = config["data"] | {"seed": config["seed_everything"]}
     if images is not None:
         given |= {"images": str(images), "store": None}
@@ -217,14 +222,9 @@ def open_data(run: Run, checkpoint: Path, images: Path | None = None) -> "ImageD
     return data
 
 
-def _config(run: Run) -> dict[str, Any]:
-    config: dict[str, Any] = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-    return config
-
-
 def _network(run: Run, state: dict[str, Any], generator: nn.Module) -> dict[str, Any]:
     """The generator's class and all its options, those that it was told of the images with them."""
-    config = _config(run)["model"]["generator"]
+    config = run.read_config()["model"]["generator"]
     accepted = inspect.signature(type(generator)).parameters
     told = {name: value for name, value in _told(run, state).items() if name in accepted}
     return {"class_path": config["class_path"], "init_args": config.get("init_args", {}) | told}
@@ -234,7 +234,7 @@ def _told(run: Run, state: dict[str, Any]) -> dict[str, Any]:
     data = state["ImageData"]
     return {
         "image_size": data["image_size"],
-        "n_classes": len(data["class_names"]) if _config(run)["data"].get("conditional") else 0,
+        "n_classes": len(data["class_names"]) if run.read_config()["data"].get("conditional") else 0,
     }
 
 
@@ -243,7 +243,7 @@ def _networks(run: Run, state: dict[str, Any]) -> "GAN":
 
     from gan.model.gan import GAN
 
-    config, told = _config(run), _told(run, state)
+    config, told = run.read_config(), _told(run, state)
     parser = ArgumentParser()
     parser.add_class_arguments(_Told, "data")
     parser.add_class_arguments(GAN, "model")

@@ -25,12 +25,10 @@ from gan.listen.render import (
     refuse_existing,
     write_sound,
 )
+from gan.model.endless import BLOCK_STEPS
 from gan.run import Trained, load_best
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
-
-# Steps of a long sound that are made at a time.
-_BLOCK_STEPS = 32
 
 
 def interpolate(
@@ -164,15 +162,14 @@ def _classes(trained: Trained, n: int, labels: Sequence[str] | None, known: Sequ
 def _travel(trained: Trained, ends: Tensor, weights: Tensor | None) -> Iterator[Tensor]:
     """Images of one sound of all the way, some hundred frames at a time; what happens when is the first seed's."""
     generator = trained.gan.generator
-    whole_dim, step_dim = generator.whole_dim, generator.step_dim
-    sequence = ends[:1, whole_dim + 1 :].reshape(1, -1, step_dim)
-    n_steps = sequence.shape[1]
+    whole, _, sequences = generator.parts(ends)
+    sequence, n_steps = sequences[:1], sequences.shape[1]
     shares = torch.linspace(0.0, len(ends) - 1.0, n_steps).tolist()
-    wholes = torch.stack([between(ends[:, :whole_dim], share, slerp) for share in shares], 1)
+    wholes = torch.stack([between(whole, share, slerp) for share in shares], 1)
     mixed = None if weights is None else torch.stack([between(weights, share, torch.lerp) for share in shares], 1)
     margin = generator.latent_steps(0) - 1
-    for first in range(0, n_steps - margin, _BLOCK_STEPS):
-        part = slice(first, first + _BLOCK_STEPS + margin)
+    for first in range(0, n_steps - margin, BLOCK_STEPS):
+        part = slice(first, first + BLOCK_STEPS + margin)
         yield trained.gan.sample_travel(wholes[:, part], sequence[:, part], None if mixed is None else mixed[:, part])
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import yaml
 from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
@@ -73,7 +72,7 @@ def invert(
         raise InputError(
             f"{recording}: nothing but silence in {n_samples / settings.sample_rate:.2f} s from {start:g} s on"
         )
-    if yaml.safe_load(trained.run.config.read_text(encoding="utf-8"))["data"]["equal_levels"]:
+    if trained.run.read_config()["data"]["equal_levels"]:
         loudest_db = float(db_from_magnitude(magnitude_from_waveform(waveform, settings), top_db=None).max())
         waveform *= 10.0 ** ((scale.top_db - loudest_db) / 20.0)
     target = image_from_waveform(waveform, settings, scale)

@@ -1,6 +1,6 @@
 """`gan sample`: new sounds of a run, of any length."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -95,18 +95,12 @@ def sample(
 
     reconstruct = phase(trained.settings)
     for path, (latents, chosen, comment) in tqdm(sounds.items(), desc="sample", unit="sound", disable=None):
-        magnitude = magnitude_of(trained, _blocks(trained, latents, None if chosen is None else torch.tensor([chosen])))
+        labels = None if chosen is None else torch.tensor([chosen])
+        magnitude = magnitude_of(trained, trained.gan.sample_blocks(latents, labels))
         tqdm.write(write_sound(path, magnitude, n_samples, trained, reconstruct, comment))
     write_page(output)
     print(f"to listen, open {output / INDEX}")
     return 0
-
-
-def _blocks(trained: Trained, latents: Tensor, labels: Tensor | None) -> Iterator[Tensor]:
-    if hasattr(trained.gan.generator, "latent_blocks"):
-        yield from trained.gan.sample_blocks(latents, labels)
-    else:
-        yield trained.gan.sample(latents, labels)
 
 
 def _class(trained: Trained, label: str | None, seed: int) -> int | None:

@@ -11,6 +11,7 @@ from gan.data.crops import Crop
 from gan.data.datamodule import ImageData
 from gan.errors import InputError
 from gan.listen.picture import colour
+from gan.listen.render import fade_ends
 from gan.model.gan import GAN
 from gan.seed import derive_seed
 from gan.sound.inversion import image_from_waveform, waveform_from_image
@@ -19,8 +20,6 @@ from gan.sound.recording import read_excerpt
 
 # The loudest real crop is played at this peak, -6 dBFS: samples may be twice as loud before they clip.
 _REAL_PEAK = 0.5
-# A crop may begin and end in the middle of a sound, which would click.
-_FADE_SECONDS = 0.005
 
 
 class Listen(Callback):
@@ -118,11 +117,8 @@ class Listen(Callback):
         return waveforms * playable[:, None]
 
     def _log(self, trainer: Trainer, name: str, waveform: Tensor, image: Tensor, step: int) -> None:
-        n_fade = round(_FADE_SECONDS * data_of(trainer).settings.sample_rate)
-        fade = torch.linspace(0.0, 1.0, n_fade)
         sound = (waveform.cpu() * self._gain).clamp(-1.0, 1.0)
-        sound[:n_fade] *= fade
-        sound[-n_fade:] *= fade.flip(0)
+        fade_ends(sound, data_of(trainer).settings.sample_rate)
         for writer in writers_of(trainer):
             writer.add_audio(f"audio/{name}", sound, step, sample_rate=data_of(trainer).settings.sample_rate)
             writer.add_image(f"image/{name}", colour(image[0]), step, dataformats="HWC")

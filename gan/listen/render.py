@@ -20,7 +20,6 @@ from gan.sound.spectrogram import db_from_image, magnitude_from_db
 LATENT_SUFFIX = ".latent.safetensors"
 # Seconds of sound in all, above which a slip is likelier than a wish.
 _ABSURD_SECONDS = 2 * 3600
-# Ends begin and stop in the middle of a sound, which would click.
 _FADE_SECONDS = 0.005
 
 
@@ -137,6 +136,15 @@ def refuse_existing(paths: Iterable[Path], overwrite: bool) -> None:
                 raise InputError(f"{target} is there already; give --overwrite, another --seed or another --output")
 
 
+def fade_ends(waveform: Tensor, sample_rate: int) -> None:
+    """Fade the ends of a waveform, shape (n_samples,), which may lie in the middle of a sound and would click."""
+    n_samples = len(waveform)
+    n_fade = min(round(_FADE_SECONDS * sample_rate), n_samples // 2)
+    fade = torch.linspace(0.0, 1.0, n_fade)
+    waveform[:n_fade] *= fade
+    waveform[n_samples - n_fade :] *= fade.flip(0)
+
+
 def write_sound(
     path: Path,
     magnitude: Tensor,
@@ -161,10 +169,7 @@ def write_sound(
     magnitude = magnitude[:, : trained.settings.n_frames(n_samples)]
     waveform = reconstruct(magnitude.to(trained.gan.device), n_samples).cpu()
     gain = gain_that_fits(float(waveform.abs().max()))
-    n_fade = min(round(_FADE_SECONDS * trained.settings.sample_rate), n_samples // 2)
-    fade = torch.linspace(0.0, 1.0, n_fade)
-    waveform[:n_fade] *= fade
-    waveform[n_samples - n_fade :] *= fade.flip(0)
+    fade_ends(waveform, trained.settings.sample_rate)
     encode_image(path.with_suffix(".png"), magnitude, trained.settings, description=comment)
     write_recording(path, (gain * waveform).numpy(), trained.settings.sample_rate, comment=comment)
     loud = f", made {-20 * math.log10(gain):.1f} dB quieter so that it does not clip" if gain < 1 else ""

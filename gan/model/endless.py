@@ -16,10 +16,10 @@ _REACH = 3
 # Pixels at either end of what a doubling makes that have seen where the grid ends.
 _SPOILT: dict[Doubling, int] = {"transposed": 1, "resize": 2}
 # Steps that are made at a time where memory is to be bounded.
-_BLOCK_STEPS = 32
+BLOCK_STEPS = 32
 
 
-class _Parts(NamedTuple):
+class Parts(NamedTuple):
     """What a latent consists of: shapes (batch, whole_dim), (batch, 1) and (batch, n_steps, step_dim)."""
 
     whole: Tensor
@@ -116,7 +116,7 @@ class Generator(nn.Module):
             ValueError: If no whole number of steps has latents of that length, or labels are missing or too many.
         """
         check_labels(self.n_classes, labels)
-        whole, begin, sequence = self._parts(latents)
+        whole, begin, sequence = self.parts(latents)
         images = self._unroll(whole[:, None], sequence, None if labels is None else labels[:, None])
         # Evenly anywhere in a step.
         start = (ndtr(begin) * self.step_frames).long().clamp(0, self.step_frames - 1)
@@ -125,9 +125,9 @@ class Generator(nn.Module):
 
     def latent_blocks(self, latents: Tensor) -> Iterator[Tensor]:
         """Latents whose images, one behind the other, are those of `latents`: memory is bounded by a block's."""
-        whole, begin, sequence = self._parts(latents)
-        for first in range(0, sequence.shape[1] - self._more_steps, _BLOCK_STEPS):
-            steps = sequence[:, first : first + _BLOCK_STEPS + self._more_steps]
+        whole, begin, sequence = self.parts(latents)
+        for first in range(0, sequence.shape[1] - self._more_steps, BLOCK_STEPS):
+            steps = sequence[:, first : first + BLOCK_STEPS + self._more_steps]
             yield torch.cat([whole, begin, steps.flatten(1)], dim=1)
 
     def travel(self, wholes: Tensor, sequence: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -145,7 +145,12 @@ class Generator(nn.Module):
         check_labels(self.n_classes, labels)
         return self._unroll(wholes, sequence, labels)
 
-    def _parts(self, latents: Tensor) -> _Parts:
+    def parts(self, latents: Tensor) -> Parts:
+        """What latents of any length consist of.
+
+        Raises:
+            ValueError: If no whole number of steps has latents of that length.
+        """
         whole, begin, sequence = latents.tensor_split([self.whole_dim, self.whole_dim + 1], dim=1)
         n_steps, rest = divmod(sequence.shape[1], self.step_dim)
         if rest or n_steps <= self._more_steps:
@@ -153,7 +158,7 @@ class Generator(nn.Module):
                 f"latents have {latents.shape[1]} numbers; as many as latent_length says are needed, e.g. "
                 f"{self.latent_dim} for a crop"
             )
-        return _Parts(whole, begin, sequence.reshape(-1, n_steps, self.step_dim))
+        return Parts(whole, begin, sequence.reshape(-1, n_steps, self.step_dim))
 
     def _unroll(self, wholes: Tensor, sequence: Tensor, labels: Tensor | None) -> Tensor:
         """All frames that a sequence has; wholes and labels are one for all steps or one for each."""

@@ -1,6 +1,7 @@
 """The training step of a GAN, as a LightningModule."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -124,31 +125,37 @@ class GAN(LightningModule):
         Returns:
             Images, shape (batch, 1, n_freqs, n_frames), in [-1, 1], on the module's device.
         """
-        was_training = self.ema.training
-        self.ema.eval()
-        images: Tensor = self.ema(latents.to(self.device), *([] if labels is None else [labels.to(self.device)]))
-        self.ema.train(was_training)
+        with self._averaged() as generator:
+            images: Tensor = generator(latents.to(self.device), *([] if labels is None else [labels.to(self.device)]))
         return images
 
     def sample_blocks(self, latents: Tensor, labels: Tensor | None = None) -> Iterator[Tensor]:
-        """The images of `sample`, some hundred frames after the other, of a generator that makes any number of frames.
+        """The images of `sample`, some hundred frames after the other if the generator makes any number of them.
 
         Yields:
             Shape (batch, 1, n_freqs, frames of the block).
         """
-        for part in self.generator.latent_blocks(latents):
+        blocks = getattr(self.generator, "latent_blocks", None)
+        for part in [latents] if blocks is None else blocks(latents):
             yield self.sample(part, labels)
 
     @torch.no_grad()
     def sample_travel(self, wholes: Tensor, sequence: Tensor, labels: Tensor | None = None) -> Tensor:
         """Generate what changes from step to step, by a generator of `gan.model.endless`; see its `travel`."""
-        was_training = self.ema.training
-        self.ema.eval()
-        images: Tensor = self.ema.module.travel(  # type: ignore[operator]
-            wholes.to(self.device), sequence.to(self.device), None if labels is None else labels.to(self.device)
-        )
-        self.ema.train(was_training)
+        with self._averaged() as generator:
+            images: Tensor = generator.travel(
+                wholes.to(self.device), sequence.to(self.device), None if labels is None else labels.to(self.device)
+            )
         return images
+
+    @contextmanager
+    def _averaged(self) -> Iterator[Any]:
+        """The averaged generator in eval mode, and then as it was."""
+        was_training = self.ema.training
+        try:
+            yield self.ema.eval().module
+        finally:
+            self.ema.train(was_training)
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """One step of the discriminator, then, if it is its turn, one of the generator."""
