@@ -25,7 +25,6 @@ from gan.listen.render import (
     refuse_existing,
     write_sound,
 )
-from gan.model.endless import BLOCK_STEPS
 from gan.run import Trained, load_best
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
@@ -168,8 +167,8 @@ def _travel(trained: Trained, ends: Tensor, weights: Tensor | None) -> Iterator[
     wholes = torch.stack([between(whole, share, slerp) for share in shares], 1)
     mixed = None if weights is None else torch.stack([between(weights, share, torch.lerp) for share in shares], 1)
     margin = generator.latent_steps(0) - 1
-    for first in range(0, n_steps - margin, BLOCK_STEPS):
-        part = slice(first, first + BLOCK_STEPS + margin)
+    for first in range(0, n_steps - margin, generator.block_steps):
+        part = slice(first, first + generator.block_steps + margin)
         yield trained.gan.sample_travel(wholes[:, part], sequence[:, part], None if mixed is None else mixed[:, part])
 
 

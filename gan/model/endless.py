@@ -7,16 +7,20 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv1d, normalize
 from torch.special import ndtr
 
+from gan.errors import InputError
 from gan.model.dcgan import QUIET, Doubling, LabelledLatent, base_grid, check_labels, doubling, initialise
 
-# Steps that a step's frames depend on, its own included: of the sequence, by the first convolution.
+# Steps that a convolution over steps sees.
 _REACH = 3
-# Pixels at either end of what a doubling makes that have seen where the grid ends.
+# Pixels at either end of what a doubling of time makes that have seen where the grid ends.
 _SPOILT: dict[Doubling, int] = {"transposed": 1, "resize": 2}
-# Steps that are made at a time where memory is to be bounded.
-BLOCK_STEPS = 32
+# Standard deviations, in steps, of the shortest and the longest bell that smooths a sequence; a bell is cut at three.
+_SHORTEST, _LONGEST = 0.25, 4.0
+# Frames that are made at a time where memory is to be bounded.
+_BLOCK_FRAMES = 1024
 
 
 class Parts(NamedTuple):
@@ -37,30 +41,40 @@ class Generator(nn.Module):
     and blocks made one after the other fit without a seam. As crops begin anywhere in a step, the discriminator judges
     the borders between steps as often as their middles.
 
+    Steps are short, so that notes need not begin at the borders of long ones, a pulse that no recording has. What lasts
+    longer than a step comes from the sequence being smoothed, each of its numbers over another time (as the temporal
+    latents of Brooks et al. 2022, "Generating Long Videos of Dynamic Scenes", section 3.1); the first layers double
+    frequencies alone.
+
     Args:
         image_size: (n_freqs, n_frames) of a crop; comes from the data.
         n_classes: Number of labels; 0 to generate without them. Comes from the data.
         whole_dim: Length of the vector for the whole.
         step_dim: Length of a step's vector.
+        step_frames: Frames of a step, a power of two, at most 2 to the number of doublings.
         base_channels: Channels of the last, largest hidden layer; each smaller one has twice as many.
         max_channels: Most channels of any layer.
         upsample: How a grid is doubled; see `gan.model.dcgan.Generator`.
 
     Attributes:
         n_classes: As given.
-        step_frames: Frames of a step: 2 to the number of doublings.
+        step_frames: As given.
+        block_steps: Steps that are made at a time where memory is to be bounded.
         latent_dim: Length of a crop's latent.
 
     Raises:
-        InputError: If the sides of the image cannot be halved often enough.
+        InputError: If the sides of the image cannot be halved often enough, or not as often as a step is to be doubled.
     """
+
+    smooth: Tensor
 
     def __init__(
         self,
         image_size: tuple[int, int],
         n_classes: int = 0,
         whole_dim: int = 64,
-        step_dim: int = 64,
+        step_dim: int = 32,
+        step_frames: int = 8,
         base_channels: int = 32,
         max_channels: int = 512,
         upsample: Doubling = "transposed",
@@ -70,11 +84,21 @@ class Generator(nn.Module):
         self.whole_dim = whole_dim
         self.step_dim = step_dim
         (self._base_freqs, _), stages = base_grid(image_size)
-        self.step_frames = int(2**stages)
+        n_time = step_frames.bit_length() - 1
+        if step_frames != 2**n_time or not 1 <= n_time <= stages:
+            raise InputError(
+                f"step_frames is {step_frames}; for crops of {image_size[0]} x {image_size[1]} it must be a power of "
+                f"two from 2 to {2**stages}"
+            )
+        self.step_frames = step_frames
+        self.block_steps = _BLOCK_FRAMES // step_frames
         self._spoilt = _SPOILT[upsample]
-        # Steps beside those that are seen: what the sequence's convolution and the doublings cut off, and one for the
-        # part of a step that is left out before the beginning and behind the end.
-        self._more_steps = _REACH - 1 + 2 * self._spoilt + 1
+        self.register_buffer("smooth", _bells(step_dim), persistent=False)
+        # Steps on either side of one that its frames depend on through what looks at steps alone.
+        self._beside = self.smooth.shape[-1] // 2 + (1 + stages - n_time) * (_REACH // 2)
+        # Steps beside those that are seen: these, what doublings of time cut off, and one for the part of a step that
+        # is left out before the beginning and behind the end.
+        self._more_steps = 2 * self._beside + 2 * self._spoilt + 1
         self.latent_dim = self.latent_length(image_size[1])
         widths = [min(max_channels, base_channels * 2**stage) for stage in reversed(range(stages))]
         self.labelled = LabelledLatent(n_classes, whole_dim) if n_classes else None
@@ -83,12 +107,12 @@ class Generator(nn.Module):
         self.from_whole = nn.Linear(2 * whole_dim if n_classes else whole_dim, n_first, bias=False)
         self.from_sequence = nn.Conv1d(step_dim, n_first, _REACH, bias=False)
         self.first = nn.Sequential(nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
-        self.doublings = nn.ModuleList(
-            nn.Sequential(
-                *doubling(upsample, width, next_width, bias=False), nn.BatchNorm2d(next_width), nn.ReLU(inplace=True)
-            )
-            for width, next_width in pairwise(widths)
-        )
+        self.doublings = nn.ModuleList()
+        for stage, (width, next_width) in enumerate(pairwise(widths)):
+            longer = stage >= stages - n_time
+            layers = doubling(upsample, width, next_width, bias=False, longer=longer)
+            block = nn.Sequential(*layers, nn.BatchNorm2d(next_width), nn.ReLU(inplace=True))
+            self.doublings.append(block)
         *resize, to_image = doubling(upsample, widths[-1], 1, bias=True)
         self.to_image = nn.Sequential(*resize, to_image)
         self.apply(initialise)
@@ -126,8 +150,8 @@ class Generator(nn.Module):
     def latent_blocks(self, latents: Tensor) -> Iterator[Tensor]:
         """Latents whose images, one behind the other, are those of `latents`: memory is bounded by a block's."""
         whole, begin, sequence = self.parts(latents)
-        for first in range(0, sequence.shape[1] - self._more_steps, BLOCK_STEPS):
-            steps = sequence[:, first : first + BLOCK_STEPS + self._more_steps]
+        for first in range(0, sequence.shape[1] - self._more_steps, self.block_steps):
+            steps = sequence[:, first : first + self.block_steps + self._more_steps]
             yield torch.cat([whole, begin, steps.flatten(1)], dim=1)
 
     def travel(self, wholes: Tensor, sequence: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -165,13 +189,25 @@ class Generator(nn.Module):
         if self.labelled is not None:
             wholes = self.labelled(wholes, labels)
         from_wholes = self.from_whole(wholes).transpose(1, 2)
+        smooth = conv1d(sequence.transpose(1, 2), self.smooth, groups=self.step_dim)
+        from_sequence = self.from_sequence(smooth)
         if from_wholes.shape[-1] > 1:
-            from_wholes = from_wholes[..., _REACH // 2 : -(_REACH // 2)]
-        grid = from_wholes + self.from_sequence(sequence.transpose(1, 2))
+            cut = (from_wholes.shape[-1] - from_sequence.shape[-1]) // 2
+            from_wholes = from_wholes[..., cut:-cut]
+        grid = from_wholes + from_sequence
         grid = grid.reshape(-1, self._n_first, self._base_freqs, grid.shape[-1])
         grid = self.first(grid.contiguous(memory_format=torch.channels_last))
         for double in self.doublings:
-            grid = double(grid)[..., self._spoilt : -self._spoilt]
+            n_steps, grid = grid.shape[-1], double(grid)
+            if grid.shape[-1] > n_steps:
+                grid = grid[..., self._spoilt : -self._spoilt]
         images: Tensor = self.to_image(grid).tanh()
         # What is left of the margin is spoilt as often at either end.
         return images[..., 2 * self._spoilt : -2 * self._spoilt]
+
+
+def _bells(n_numbers: int) -> Tensor:
+    """A filter for each number of a step's vector, shape (n_numbers, 1, odd): what is standard normal stays so."""
+    deviations = _SHORTEST * (_LONGEST / _SHORTEST) ** torch.linspace(0, 1, n_numbers)[:, None, None]
+    steps = torch.arange(-3 * _LONGEST, 3 * _LONGEST + 1)
+    return normalize(torch.exp(-0.5 * (steps / deviations) ** 2), dim=-1)

@@ -4,17 +4,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, pad
 
+_TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+
 
 class _Resample(nn.Module):
     """Each channel filtered by itself: on a CPU faster than torch's interpolation, which gives the same."""
 
     kernel: Tensor
 
-    def __init__(self, channels: int, gain: float) -> None:
+    def __init__(self, channels: int, kernel: Tensor) -> None:
         super().__init__()
-        taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
         self.channels = channels
-        self.register_buffer("kernel", (gain * taps[:, None] * taps).repeat(channels, 1, 1, 1), persistent=False)
+        self.register_buffer("kernel", kernel.repeat(channels, 1, 1, 1), persistent=False)
 
 
 class Upsample(_Resample):
@@ -22,15 +23,18 @@ class Upsample(_Resample):
 
     Args:
         channels: Number of channels.
+        wider: Whether the width is doubled too, and not only the height.
     """
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, gain=4.0)
+    def __init__(self, channels: int, wider: bool = True) -> None:
+        super().__init__(channels, 4 * _TAPS[:, None] * _TAPS if wider else 2 * _TAPS[:, None])
+        self.wider = wider
 
     def forward(self, images: Tensor) -> Tensor:
-        """Shape (batch, channels, height, width) to (batch, channels, 2 height, 2 width)."""
-        wider = pad(images, (1, 1, 1, 1), mode="replicate")
-        return conv_transpose2d(wider, self.kernel, stride=2, padding=3, groups=self.channels)
+        """Shape (batch, channels, height, width) to (batch, channels, 2 height, 2 width), or width."""
+        padded = pad(images, (int(self.wider), int(self.wider), 1, 1), mode="replicate")
+        stride, padding = (2, 3) if self.wider else ((2, 1), (3, 0))
+        return conv_transpose2d(padded, self.kernel, stride=stride, padding=padding, groups=self.channels)
 
 
 class Downsample(_Resample):
@@ -41,7 +45,7 @@ class Downsample(_Resample):
     """
 
     def __init__(self, channels: int) -> None:
-        super().__init__(channels, gain=1.0)
+        super().__init__(channels, _TAPS[:, None] * _TAPS)
 
     def forward(self, images: Tensor) -> Tensor:
         """Shape (batch, channels, 2 height, 2 width) to (batch, channels, height, width)."""
