@@ -99,7 +99,7 @@ def check_labels(n_classes: int, labels: Tensor | None) -> None:
 
 
 def doubling(kind: Doubling, width: int, next_width: int, bias: bool, longer: bool = True) -> list[nn.Module]:
-    """The layers that double a grid, as `Generator` explains them; if not `longer`, frequencies alone, 2 frames less."""
+    """The layers that double a grid, as `Generator` explains them; not `longer`, frequencies alone, 2 frames fewer."""
     if kind == "transposed":
         kernel, stride, padding = (4, 2, 1) if longer else ((4, 3), (2, 1), (1, 2))
         return [nn.ConvTranspose2d(width, next_width, kernel, stride, padding, bias=bias)]
