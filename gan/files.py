@@ -10,7 +10,7 @@ _PART = ".part"
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path, sync: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `path` and rename it to `path` once the block has ended without an error.
 
     The temporary file lies in the same folder, so that the rename is atomic, and is synced to disk before it, so that
@@ -18,6 +18,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
     Args:
         path: The file to write. Its folder is made if it is missing.
+        sync: Whether it has to outlive a power cut; what does not is written faster.
 
     Yields:
         The path to write to. It exists and is empty.
@@ -32,9 +33,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
         os.fchmod(descriptor, 0o666 & ~mask)
         os.close(descriptor)
         yield part
-        _sync(part)
+        if sync:
+            _sync(part)
         part.replace(path)
-        _sync(path.parent)
+        if sync:
+            _sync(path.parent)
     finally:
         part.unlink(missing_ok=True)
 

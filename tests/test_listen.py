@@ -5,11 +5,13 @@ import pytest
 import soundfile
 import torch
 from conftest import SMALL
+from PIL import Image
 
 from gan.data.crops import Crop
 from gan.data.datamodule import ImageData
 from gan.errors import InputError
 from gan.listen.callbacks import Listen
+from gan.listen.clips import Clips
 from gan.listen.picture import colour
 from gan.sound.encoder import encode_recordings
 from gan.sound.phase.convergence import spectral_convergence_db
@@ -72,6 +74,7 @@ def listening(tmp_path, sound, monkeypatch):
     writer = Writer()
     monkeypatch.setattr("gan.listen.callbacks.writers_of", lambda trainer: [writer])
     monkeypatch.setattr("gan.listen.callbacks.GAN", FixedModel)
+    monkeypatch.setattr("gan.listen.callbacks.clips_of", lambda trainer: Clips(tmp_path / "run"))
     return Listen(PGHIGriffinLim, n_samples=3), FixedTrainer(data), writer
 
 
@@ -247,6 +250,65 @@ def test_pictures_are_upright_and_coloured():
     assert (np.diff(luminance) > -1).all(), "brighter is louder"
 
 
+def test_what_is_heard_is_kept_as_files(listening, tmp_path):
+    listen, trainer, writer = listening
+    images = trainer.datamodule.crops().__getitems__([Crop(0, 0), Crop(4, 0), Crop(7, 0)]).images
+    model = FixedModel(images)
+    listen.on_train_start(trainer, model)
+    for epoch in range(3):
+        trainer.current_epoch, model.batches_seen = epoch, 5 * (epoch + 1)
+        listen.on_train_epoch_end(trainer, model)
+    listen.log_neighbours(trainer, model, [Crop(0, 0)] * 3)
+    clips = Clips(tmp_path / "run")
+    moments = clips.moments()
+    assert [(moment.epoch, moment.batches_seen) for moment in moments] == [(1, 5), (2, 10), (3, 15)]
+    assert list(moments[0].clips) == ["sample_0", "sample_1", "sample_2"]
+    assert list(moments[2].clips) == [f"sample_{index}{end}" for index in range(3) for end in ("", "_neighbour")]
+    logged = {(name, 0): clip for name, clip in clips.references().items()}
+    logged |= {(name, moment.batches_seen): clip for moment in moments for name, clip in moment.clips.items()}
+    assert {(f"audio/{name}", step) for name, step in logged} == set(writer.audio)
+    for (name, step), clip in logged.items():
+        waveform, sample_rate = soundfile.read(clip.sound, dtype="float32")
+        assert sample_rate == SMALL.sample_rate
+        np.testing.assert_allclose(waveform, writer.audio[f"audio/{name}", step], rtol=0, atol=2**-15)
+        picture = np.asarray(Image.open(clip.picture)).astype(float)
+        assert np.abs(picture - writer.images[f"image/{name}", step]).mean() < 10
+
+    # A resumed run hears again what came after its checkpoint.
+    model.batches_seen = 12
+    Listen(PGHIGriffinLim, n_samples=3).on_train_start(trainer, model)
+    assert [moment.batches_seen for moment in clips.moments()] == [5, 10]
+    assert len(clips.references()) == 6
+
+
+def test_no_files_if_none_are_wanted(listening, tmp_path):
+    _, trainer, writer = listening
+    listen = Listen(PGHIGriffinLim, n_samples=3, n_kept=0)
+    model = FixedModel(torch.zeros(3, 1, 64, 64))
+    listen.on_train_start(trainer, model)
+    listen.on_train_epoch_end(trainer, model)
+    assert len(writer.audio) == 9
+    assert not (tmp_path / "run").exists()
+
+
+def test_kept_epochs_are_thinned_evenly(tmp_path):
+    clips = Clips(tmp_path)
+    for epoch in range(1, 101):
+        clips.write("a", np.zeros(8, np.float32), 8000, np.zeros((4, 4, 3), np.uint8), (epoch, 10 * epoch))
+        clips.thin(10)
+        kept = [moment.epoch for moment in clips.moments()]
+        assert kept[0] == 1
+        assert kept[-1] == epoch
+        assert min(10, epoch) >= len(kept) >= min(5, epoch)
+    assert kept == [1, 16, 32, 48, 64, 80, 96, 100]
+    for epoch in range(110, 400, 10):
+        clips.write("a", np.zeros(8, np.float32), 8000, np.zeros((4, 4, 3), np.uint8), (epoch, 10 * epoch))
+        clips.thin(10, every=10)
+    assert [moment.epoch for moment in clips.moments()] == [1, 80, 160, 240, 320, 390]
+
+
 def test_senseless_options_are_refused():
+    with pytest.raises(InputError, match=r"n_kept is 1; it must be 2 or more, or 0"):
+        Listen(PGHIGriffinLim, n_kept=1)
     with pytest.raises(InputError, match="must be 1 or more"):
         Listen(PGHIGriffinLim, n_samples=0)

@@ -1,5 +1,7 @@
 """What is heard and seen of a training in TensorBoard."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -10,6 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 from gan.data.crops import Crop
 from gan.data.datamodule import ImageData
 from gan.errors import InputError
+from gan.listen.clips import Clips
 from gan.listen.picture import colour
 from gan.listen.render import fade_ends
 from gan.model.gan import GAN
@@ -35,10 +38,19 @@ class Listen(Callback):
         n_references: Number of real sounds. With the defaults all cards are on one page of TensorBoard, until there are
             neighbours too.
         every_n_epochs: Epochs from one set of samples to the next.
+        n_kept: Most epochs whose sounds and pictures are kept as files in the run's folder, see `gan.listen.clips`;
+            beyond that every second one is deleted, the first and the last never. 0 to keep none.
         phase: How images become sound: a class of `gan.sound.phase` with its options.
     """
 
-    def __init__(self, phase: PhaseMethod, n_samples: int = 6, n_references: int = 3, every_n_epochs: int = 1) -> None:
+    def __init__(
+        self,
+        phase: PhaseMethod,
+        n_samples: int = 6,
+        n_references: int = 3,
+        every_n_epochs: int = 1,
+        n_kept: int = 100,
+    ) -> None:
         for name, value in (
             ("n_samples", n_samples),
             ("n_references", n_references),
@@ -46,9 +58,12 @@ class Listen(Callback):
         ):
             if value < 1:
                 raise InputError(f"listen.{name} is {value}; it must be 1 or more")
+        if n_kept < 0 or n_kept == 1:
+            raise InputError(f"listen.n_kept is {n_kept}; it must be 2 or more, or 0 to keep no files")
         self.n_samples = n_samples
         self.n_references = n_references
         self.every_n_epochs = every_n_epochs
+        self.n_kept = n_kept
         self.phase = phase
         self._gain = 1.0
 
@@ -65,12 +80,13 @@ class Listen(Callback):
         peak = max(float(waveform.abs().max()) for waveform in (inverted, *real) if waveform is not None)
         self._gain = _REAL_PEAK / peak if peak > 0 else 1.0
         if pl_module.batches_seen > 0:
+            clips_of(trainer).forget_after(pl_module.batches_seen)
             return
         for index, waveform in enumerate(real):
             heard = image_from_waveform(inverted[index, None], data.settings, data.scale)[0]
-            self._log(trainer, f"inverted_{index}", inverted[index], heard, 0)
+            self._log(trainer, pl_module, f"inverted_{index}", inverted[index], heard)
             if waveform is not None:
-                self._log(trainer, f"real_{index}", waveform, images[index], 0)
+                self._log(trainer, pl_module, f"real_{index}", waveform, images[index])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log samples of the fixed latents."""
@@ -82,7 +98,9 @@ class Listen(Callback):
         for name, waveform, image in zip(
             self.names(pl_module, data), self._waveforms(images, data), images, strict=True
         ):
-            self._log(trainer, name, waveform, image, pl_module.batches_seen)
+            self._log(trainer, pl_module, name, waveform, image)
+        if self.n_kept:
+            clips_of(trainer).thin(self.n_kept, self.every_n_epochs)
 
     def samples(self, gan: GAN) -> Tensor:
         """What is listened to: images of the same latents every time."""
@@ -108,7 +126,7 @@ class Listen(Callback):
         images = data.crops().__getitems__(crops).images.to(gan.device)
         waveforms = self._waveforms(images, data)
         for name, waveform, image in zip(self.names(gan, data), waveforms, images, strict=True):
-            self._log(trainer, f"{name}_neighbour", waveform, image, gan.batches_seen)
+            self._log(trainer, gan, f"{name}_neighbour", waveform, image)
 
     def _waveforms(self, images: Tensor, data: ImageData) -> Tensor:
         # A network that diverged makes what no phase can be found for; that is silence, and no end of the training.
@@ -116,13 +134,17 @@ class Listen(Callback):
         waveforms = waveform_from_image(images.nan_to_num(0.0, 0.0, 0.0), data.scale, self.phase(data.settings))
         return waveforms * playable[:, None]
 
-    def _log(self, trainer: Trainer, name: str, waveform: Tensor, image: Tensor, step: int) -> None:
-        sound = (waveform.cpu() * self._gain).clamp(-1.0, 1.0)
-        fade_ends(sound, data_of(trainer).settings.sample_rate)
+    def _log(self, trainer: Trainer, gan: GAN, name: str, waveform: Tensor, image: Tensor) -> None:
+        sample_rate, step = data_of(trainer).settings.sample_rate, gan.batches_seen
+        sound, picture = (waveform.cpu() * self._gain).clamp(-1.0, 1.0), colour(image[0])
+        fade_ends(sound, sample_rate)
         for writer in writers_of(trainer):
-            writer.add_audio(f"audio/{name}", sound, step, sample_rate=data_of(trainer).settings.sample_rate)
-            writer.add_image(f"image/{name}", colour(image[0]), step, dataformats="HWC")
+            writer.add_audio(f"audio/{name}", sound, step, sample_rate=sample_rate)
+            writer.add_image(f"image/{name}", picture, step, dataformats="HWC")
             writer.flush()
+        if self.n_kept:
+            when = (trainer.current_epoch + 1, step) if step else None
+            clips_of(trainer).write(name, sound.numpy(), sample_rate, picture, when)
 
 
 def data_of(trainer: Trainer) -> ImageData:
@@ -130,6 +152,14 @@ def data_of(trainer: Trainer) -> ImageData:
     data = trainer.datamodule  # type: ignore[attr-defined]
     assert isinstance(data, ImageData)
     return data
+
+
+def clips_of(trainer: Trainer) -> Clips:
+    """The files that are kept of what is heard."""
+    # Not trainer.log_dir, for which all processes have to ask at once.
+    logger = trainer.logger
+    assert isinstance(logger, TensorBoardLogger)
+    return Clips(Path(logger.log_dir))
 
 
 def writers_of(trainer: Trainer) -> list[SummaryWriter]:

@@ -122,7 +122,12 @@ def gain_that_fits(peak: float, subtype: str = "PCM_16") -> float:
 
 
 def write_recording(
-    path: Path, waveform: NDArray[np.float32], sample_rate: int, subtype: str = "PCM_16", comment: str = ""
+    path: Path,
+    waveform: NDArray[np.float32],
+    sample_rate: int,
+    subtype: str = "PCM_16",
+    comment: str = "",
+    sync: bool = True,
 ) -> None:
     """Write a sound file, atomically; its suffix says its format.
 
@@ -132,12 +137,13 @@ def write_recording(
         sample_rate: In Hz.
         subtype: Sample format.
         comment: Text in the file.
+        sync: As of `atomic_write`.
 
     Raises:
         InputError: If it cannot be written.
     """
     try:
-        with atomic_write(path) as part:
+        with atomic_write(path, sync) as part:
             file = soundfile.SoundFile(part, "w", sample_rate, 1, subtype, format=path.suffix[1:].upper())
             with file:
                 if comment:
