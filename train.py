@@ -2,12 +2,15 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
+from lightning import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
 from gan.data.datamodule import ImageData
 from gan.data.demo import make_demo
 from gan.data.source import has_images
+from gan.listen.board import Board
 from gan.listen.callbacks import Listen
 from gan.listen.evaluate import Evaluate
 from gan.listen.watchdog import Watchdog
@@ -42,6 +45,12 @@ class GANCLI(TrainingCLI):
             if not self.config.data.images.exists():
                 print(f"no images in {OWN_IMAGES}: making the demo set in {DEMO} and training on that")
             make_demo(DEMO)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        trainer = super().instantiate_trainer(**kwargs)
+        # Behind all that takes time in an epoch.
+        trainer.callbacks.append(Board(self.run, self.describe))
+        return trainer
 
     def describe(self) -> list[str]:
         networks = ", ".join(

@@ -266,3 +266,17 @@ def test_few_crops_and_short_ones_are_not_judged():
     short = traits(images_of(sounds(4))[..., :16])
     assert float(short.stripes_db.abs().max()) == 0.0
     assert isinstance(symptoms.silence(traits(torch.full((1, 1, 64, 128), -1.0)), REAL), Symptom)
+
+
+def test_measures_beside_the_real_ones_are_curves():
+    quieter = Traits.of(images_of(sounds(16)) - 2 * 20 / SCALE.range_db, SCALE, SMALL)
+    curves = quieter.beside(REAL)
+    assert set(curves) == {"level_db", "spread", "unsteadiness", "stripes_db"}
+    assert curves["level_db"] == pytest.approx(-20, abs=0.5)
+    assert REAL.beside(REAL) == pytest.approx(
+        {"level_db": 0, "spread": 1, "unsteadiness": 1}
+        | {"stripes_db": float(REAL.stripes_db.amax(1).median()), "buzz_db": float(REAL.buzz_db.median())}
+    )
+    silent = traits(torch.full((3, 1, 64, 128), -1.0)).beside(REAL)
+    assert silent["spread"] == silent["unsteadiness"] == 0.0
+    assert silent["level_db"] < -100

@@ -196,7 +196,7 @@ async def look(address: str, profile: Path, shots: Path) -> None:
 
         await page.open(f"{address}#images")
         tags = await leaf_through(page, "tf-image-loader", "img", shots / "images")
-        assert tags == {f"image/{name}" for name in SOUNDS}
+        assert tags == {f"image/{name}" for name in SOUNDS} | {"grid/references", "grid/samples"}
         for name in ("real_0", "inverted_0", "sample_0_neighbour"):
             await look_at_picture(page, run, f"image/{name}")
 
@@ -212,7 +212,18 @@ async def look(address: str, profile: Path, shots: Path) -> None:
 
         await page.open(f"{address}#text")
         await page.wait_for("deep('table').some(table => table.innerText.includes('noise'))")
+        await page.wait_for("deep('li').some(line => line.innerText.includes('s an epoch, 12 of 12'))")
         await page.screenshot(shots / "text.png")
+
+        await page.open(f"{address}#custom_scalars")
+        for title in ("losses", "stripes and buzz, dB"):
+            await page.wait_for(f"deep('*').some(element => element.innerText == '{title}')")
+        await page.wait_for("deep('g path, .line').length")
+        await page.screenshot(shots / "custom_scalars.png")
+
+        await page.open(f"{address}#hparams")
+        await page.wait_for("deep('*').some(element => element.innerText == 'model.betas')")
+        await page.screenshot(shots / "hparams.png")
 
         await page.open(f"{address}#timeseries")
         await page.wait_for("deep('card-view img').some(image => image.naturalWidth)")

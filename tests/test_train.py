@@ -166,13 +166,14 @@ def test_resuming_equals_never_having_stopped_with_everything_on(tmp_path, write
     assert logged[0].Tags() == logged[1].Tags()
     assert {"metric/accuracy", "metric/frechet_mel_n20", "loss/penalty"} <= set(logged[0].Tags()["scalars"])
     assert {"audio/sample_1_b", "audio/sample_1_b_neighbour"} <= set(logged[0].Tags()["audio"])
-    for tag in logged[0].Tags()["scalars"]:
+    for tag in set(logged[0].Tags()["scalars"]) - {"time/epoch"}:
         curves = [[(event.step, event.value) for event in each.Scalars(tag)] for each in logged]
         assert curves[0] == curves[1], tag
     for tag in logged[0].Tags()["audio"]:
         sounds = [[(event.step, event.encoded_audio_string) for event in each.Audio(tag)] for each in logged]
         assert sounds[0] == sounds[1], tag
-    for tag in logged[0].Tags()["tensors"]:
+    # What says how long it took, and what every start writes.
+    for tag in set(logged[0].Tags()["tensors"]) - {"run/text_summary", "custom_scalars__config__"}:
         texts = [[(event.step, event.tensor_proto.string_val) for event in each.Tensors(tag)] for each in logged]
         assert texts[0] == texts[1], tag
     warned = [[line for line in each.splitlines() if line.startswith("watchdog: ")] for each in said]

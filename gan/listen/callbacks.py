@@ -7,14 +7,15 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
 from gan.data.crops import Crop
 from gan.data.datamodule import ImageData
 from gan.errors import InputError
+from gan.listen.board import add_picture, writers_of
 from gan.listen.clips import Clips
-from gan.listen.picture import colour
+from gan.listen.picture import colour, jpeg
 from gan.listen.render import fade_ends
+from gan.listen.sheet import Sheet
 from gan.model.gan import GAN
 from gan.seed import derive_seed
 from gan.sound.inversion import image_from_waveform, waveform_from_image
@@ -31,7 +32,8 @@ class Listen(Callback):
     `real` is a stretch of a recording (if it is still where it was encoded from), `inverted` is the same stretch
     turned into an image and back, so that one hears what the inversion does and what the GAN does. `sample` are
     generated from the same latents every time, in turn of each class if the networks know the labels. All are played
-    with one gain, so that levels can be compared.
+    with one gain, so that levels can be compared. Pictures stand under the names of their sounds, and once more all
+    together, `grid/references` and `grid/samples`, with axes in Hz and seconds.
 
     Args:
         n_samples: Number of generated sounds.
@@ -66,6 +68,7 @@ class Listen(Callback):
         self.n_kept = n_kept
         self.phase = phase
         self._gain = 1.0
+        self._sheets: dict[str, Sheet] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set the gain; log real crops and their inversion, unless a resumed run has them already."""
@@ -82,11 +85,13 @@ class Listen(Callback):
         if pl_module.batches_seen > 0:
             clips_of(trainer).forget_after(pl_module.batches_seen)
             return
+        heard = image_from_waveform(inverted, data.settings, data.scale)
         for index, waveform in enumerate(real):
-            heard = image_from_waveform(inverted[index, None], data.settings, data.scale)[0]
-            self._log(trainer, pl_module, f"inverted_{index}", inverted[index], heard)
+            self._log(trainer, pl_module, f"inverted_{index}", inverted[index], heard[index])
             if waveform is not None:
                 self._log(trainer, pl_module, f"real_{index}", waveform, images[index])
+        names = [f"{sort}_{index}" for sort in ("real", "inverted") for index in range(len(crops))]
+        self._log_sheet(trainer, pl_module, "references", names, torch.cat((images, heard)))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log samples of the fixed latents."""
@@ -95,10 +100,10 @@ class Listen(Callback):
         assert isinstance(pl_module, GAN)
         data = data_of(trainer)
         images = self.samples(pl_module)
-        for name, waveform, image in zip(
-            self.names(pl_module, data), self._waveforms(images, data), images, strict=True
-        ):
+        names = self.names(pl_module, data)
+        for name, waveform, image in zip(names, self._waveforms(images, data), images, strict=True):
             self._log(trainer, pl_module, name, waveform, image)
+        self._log_sheet(trainer, pl_module, "samples", names, images)
         if self.n_kept:
             clips_of(trainer).thin(self.n_kept, self.every_n_epochs)
 
@@ -136,15 +141,23 @@ class Listen(Callback):
 
     def _log(self, trainer: Trainer, gan: GAN, name: str, waveform: Tensor, image: Tensor) -> None:
         sample_rate, step = data_of(trainer).settings.sample_rate, gan.batches_seen
-        sound, picture = (waveform.cpu() * self._gain).clamp(-1.0, 1.0), colour(image[0])
+        sound, picture = (waveform.cpu() * self._gain).clamp(-1.0, 1.0), jpeg(colour(image[0]))
         fade_ends(sound, sample_rate)
         for writer in writers_of(trainer):
             writer.add_audio(f"audio/{name}", sound, step, sample_rate=sample_rate)
-            writer.add_image(f"image/{name}", picture, step, dataformats="HWC")
+            add_picture(writer, f"image/{name}", picture, image.shape[1:], step)
             writer.flush()
         if self.n_kept:
             when = (trainer.current_epoch + 1, step) if step else None
             clips_of(trainer).write(name, sound.numpy(), sample_rate, picture, when)
+
+    def _log_sheet(self, trainer: Trainer, gan: GAN, name: str, names: list[str], images: Tensor) -> None:
+        data = data_of(trainer)
+        if name not in self._sheets:
+            self._sheets[name] = Sheet(names, data.n_frames, data.settings, data.scale)
+        picture = self._sheets[name].draw(images)
+        for writer in writers_of(trainer):
+            add_picture(writer, f"grid/{name}", jpeg(picture), picture.shape[:2], gan.batches_seen)
 
 
 def data_of(trainer: Trainer) -> ImageData:
@@ -160,11 +173,6 @@ def clips_of(trainer: Trainer) -> Clips:
     logger = trainer.logger
     assert isinstance(logger, TensorBoardLogger)
     return Clips(Path(logger.log_dir))
-
-
-def writers_of(trainer: Trainer) -> list[SummaryWriter]:
-    """What writes for TensorBoard."""
-    return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
 def _spread(data: ImageData, n_crops: int) -> list[Crop]:

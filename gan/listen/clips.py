@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from gan.files import atomic_write
 from gan.sound.recording import write_recording
@@ -66,7 +65,7 @@ class Clips:
         name: str,
         waveform: NDArray[np.float32],
         sample_rate: int,
-        picture: NDArray[np.uint8],
+        picture: bytes,
         when: tuple[int, int] | None,
     ) -> None:
         """Write a clip, in the place of one of that name.
@@ -75,14 +74,14 @@ class Clips:
             name: Its name.
             waveform: Shape (n_samples,), in [-1, 1].
             sample_rate: In Hz.
-            picture: Shape (n_freqs, n_frames, 3), the lowest frequency in the last row.
+            picture: A JPEG, the lowest frequency at the bottom.
             when: Epoch, from 1, and batches seen; None for a reference.
         """
         folder = self.folder / (_REFERENCES if when is None else "epoch_{:04}_batch_{:06}".format(*when))
         about = name if when is None else "{}, epoch {}, batch {}".format(name, *when)
         write_recording(folder / f"{name}{_SOUND}", waveform, sample_rate, comment=about, sync=False)
         with atomic_write(folder / f"{name}{_PICTURE}", sync=False) as part:
-            Image.fromarray(picture).save(part, "JPEG", quality=90, subsampling=0)
+            part.write_bytes(picture)
 
     def thin(self, most: int, every: int = 1) -> None:
         """Delete every second epoch, or three of four, and so on, until so few are left; never the first or the last.

@@ -9,7 +9,8 @@ from lightning import Callback, LightningModule, Trainer
 from gan.errors import InputError
 from gan.evaluate.classifier import open_classifier
 from gan.evaluate.evaluation import N_NEIGHBOURS, Evaluation, table
-from gan.listen.callbacks import Listen, data_of, writers_of
+from gan.listen.board import writers_of
+from gan.listen.callbacks import Listen, data_of
 from gan.model.gan import GAN
 from gan.run import Run
 from gan.sound.phase.reconstructor import PhaseMethod

@@ -98,6 +98,30 @@ class Traits:
             settings.sample_rate / settings.hop_length, **{name: value.cpu() for name, value in measures.items()}
         )
 
+    def beside(self, real: Self) -> dict[str, float]:
+        """Medians, as curves of a training; 0 where a measure is not to be had.
+
+        Args:
+            real: What is measured of real crops.
+
+        Returns:
+            "level_db" above theirs; "spread" of distances and "unsteadiness" as shares of theirs; the deepest of
+            "stripes_db" and "buzz_db" themselves.
+        """
+
+        def spread(traits: Traits) -> Tensor:
+            return traits.distances[~torch.eye(len(traits.distances), dtype=torch.bool)]
+
+        curves = {
+            "level_db": self.level_db.median() - real.level_db.median(),
+            "spread": spread(self).median() / spread(real).median(),
+            "unsteadiness": self.unsteadiness.median() / real.unsteadiness.median(),
+            "stripes_db": self.stripes_db.amax(1).median(),
+        }
+        if self.buzz_db is not None:
+            curves["buzz_db"] = self.buzz_db.median()
+        return {name: float(value.nan_to_num(0.0, 0.0, 0.0)) for name, value in curves.items()}
+
 
 def _unsteadiness(power: Tensor) -> Tensor:
     total = power.sum((1, 2))

@@ -13,7 +13,8 @@ from torch.nn.utils import get_total_norm
 from gan.data.crops import fresh_frames, side_by_side, spread_evenly
 from gan.data.datamodule import ImageData
 from gan.errors import Diverged, InputError
-from gan.listen.callbacks import data_of, writers_of
+from gan.listen.board import writers_of
+from gan.listen.callbacks import data_of
 from gan.listen.symptoms import Symptom, symptoms_of_losses, symptoms_of_samples
 from gan.listen.traits import Traits
 from gan.model.gan import GAN
@@ -34,7 +35,8 @@ class Watchdog(Callback):
 
     Samples of fixed latents are compared with real crops: silence, one steady tone, stripes and buzz at the rate of
     the frames, all alike. Losses: a discriminator that has won or tells nothing, a loss that runs away. See
-    `gan.listen.traits` for the measures. What is found stands in TensorBoard's text tab too.
+    `gan.listen.traits` for the measures. What is found stands in TensorBoard's text tab too, what is measured in its
+    curves.
 
     Losses or weights that are not numbers end the training before they get into a checkpoint.
 
@@ -138,7 +140,11 @@ class Watchdog(Callback):
             labels = torch.linspace(0, module.n_classes - 1, _N_SAMPLES // 2).round().long().repeat_interleave(2)
         images = module.sample(latents, labels)
         sounding = torch.arange(0, _N_SAMPLES, _N_SAMPLES // _N_SOUNDS)
-        return symptoms_of_samples(self._traits(images, sounding, data_of(trainer)), self._real)
+        traits = self._traits(images, sounding, data_of(trainer))
+        for logger in trainer.loggers:
+            curves = {f"watchdog/{name}": value for name, value in traits.beside(self._real).items()}
+            logger.log_metrics(curves, step=module.batches_seen)
+        return symptoms_of_samples(traits, self._real)
 
     def _traits(self, images: Tensor, sounding: Tensor, data: ImageData) -> Traits:
         images = images.nan_to_num(-1.0)

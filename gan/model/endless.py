@@ -7,16 +7,17 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv1d, normalize
+from torch.nn.functional import conv1d, conv2d, normalize, pad
 from torch.special import ndtr
 
 from gan.errors import InputError
-from gan.model.dcgan import QUIET, Doubling, LabelledLatent, base_grid, check_labels, doubling, initialise
+from gan.model.dcgan import QUIET, LabelledLatent, base_grid, check_labels, initialise
+from gan.model.resampling import TAPS
 
 # Steps that a convolution over steps sees.
 _REACH = 3
-# Pixels at either end of what a doubling of time makes that have seen where the grid ends.
-_SPOILT: dict[Doubling, int] = {"transposed": 1, "resize": 2}
+# Steps that doublings of time cut off, however many.
+_CUT = 4
 # Standard deviations, in steps, of the shortest and the longest bell that smooths a sequence; a bell is cut at three.
 _SHORTEST, _LONGEST = 0.25, 4.0
 # Frames that are made at a time where memory is to be bounded.
@@ -54,7 +55,6 @@ class Generator(nn.Module):
         step_frames: Frames of a step, a power of two, at most 2 to the number of doublings.
         base_channels: Channels of the last, largest hidden layer; each smaller one has twice as many.
         max_channels: Most channels of any layer.
-        upsample: How a grid is doubled; see `gan.model.dcgan.Generator`.
 
     Attributes:
         n_classes: As given.
@@ -74,10 +74,9 @@ class Generator(nn.Module):
         n_classes: int = 0,
         whole_dim: int = 64,
         step_dim: int = 32,
-        step_frames: int = 8,
+        step_frames: int = 4,
         base_channels: int = 32,
         max_channels: int = 512,
-        upsample: Doubling = "transposed",
     ) -> None:
         super().__init__()
         self.n_classes = n_classes
@@ -85,20 +84,19 @@ class Generator(nn.Module):
         self.step_dim = step_dim
         (self._base_freqs, _), stages = base_grid(image_size)
         n_time = step_frames.bit_length() - 1
-        if step_frames != 2**n_time or not 1 <= n_time <= stages:
+        if step_frames != 2**n_time or not 1 <= n_time < stages:
             raise InputError(
                 f"step_frames is {step_frames}; for crops of {image_size[0]} x {image_size[1]} it must be a power of "
-                f"two from 2 to {2**stages}"
+                f"two from 2 to {2 ** (stages - 1)}"
             )
         self.step_frames = step_frames
         self.block_steps = _BLOCK_FRAMES // step_frames
-        self._spoilt = _SPOILT[upsample]
         self.register_buffer("smooth", _bells(step_dim), persistent=False)
         # Steps on either side of one that its frames depend on through what looks at steps alone.
-        self._beside = self.smooth.shape[-1] // 2 + (1 + stages - n_time) * (_REACH // 2)
+        self._beside = self.smooth.shape[-1] // 2 + (stages - n_time) * (_REACH // 2)
         # Steps beside those that are seen: these, what doublings of time cut off, and one for the part of a step that
         # is left out before the beginning and behind the end.
-        self._more_steps = 2 * self._beside + 2 * self._spoilt + 1
+        self._more_steps = 2 * self._beside + _CUT + 1
         self.latent_dim = self.latent_length(image_size[1])
         widths = [min(max_channels, base_channels * 2**stage) for stage in reversed(range(stages))]
         self.labelled = LabelledLatent(n_classes, whole_dim) if n_classes else None
@@ -109,14 +107,12 @@ class Generator(nn.Module):
         self.first = nn.Sequential(nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
         self.doublings = nn.ModuleList()
         for stage, (width, next_width) in enumerate(pairwise(widths)):
-            longer = stage >= stages - n_time
-            layers = doubling(upsample, width, next_width, bias=False, longer=longer)
-            block = nn.Sequential(*layers, nn.BatchNorm2d(next_width), nn.ReLU(inplace=True))
-            self.doublings.append(block)
-        *resize, to_image = doubling(upsample, widths[-1], 1, bias=True)
-        self.to_image = nn.Sequential(*resize, to_image)
+            longer = stage >= stages - 1 - n_time
+            layers = Doubling(width, next_width, longer=longer, bias=False)
+            self.doublings.append(nn.Sequential(layers, nn.BatchNorm2d(next_width), nn.ReLU(inplace=True)))
+        self.to_image = Doubling(widths[-1], 1, longer=False, bias=True)
         self.apply(initialise)
-        to_image.bias = nn.Parameter(torch.full((1,), QUIET))
+        self.to_image.convolution.bias = nn.Parameter(torch.full((1,), QUIET))
 
     def latent_steps(self, n_frames: int) -> int:
         """Steps of the shortest latent of at least so many frames."""
@@ -198,12 +194,10 @@ class Generator(nn.Module):
         grid = grid.reshape(-1, self._n_first, self._base_freqs, grid.shape[-1])
         grid = self.first(grid.contiguous(memory_format=torch.channels_last))
         for double in self.doublings:
-            n_steps, grid = grid.shape[-1], double(grid)
-            if grid.shape[-1] > n_steps:
-                grid = grid[..., self._spoilt : -self._spoilt]
+            grid = double(grid)
         images: Tensor = self.to_image(grid).tanh()
-        # What is left of the margin is spoilt as often at either end.
-        return images[..., 2 * self._spoilt : -2 * self._spoilt]
+        # A whole number of steps.
+        return images[..., 1:-1]
 
 
 def _bells(n_numbers: int) -> Tensor:
@@ -211,3 +205,26 @@ def _bells(n_numbers: int) -> Tensor:
     deviations = _SHORTEST * (_LONGEST / _SHORTEST) ** torch.linspace(0, 1, n_numbers)[:, None, None]
     steps = torch.arange(-3 * _LONGEST, 3 * _LONGEST + 1)
     return normalize(torch.exp(-0.5 * (steps / deviations) ** 2), dim=-1)
+
+
+class Doubling(nn.Module):
+    """Doubles frequencies and, if `longer`, time: a transposed convolution, then a low-pass.
+
+    Of a transposed convolution, even and odd pixels have different weights, hence different means and powers, which
+    would be heard as a pulse at every step. The filter weighs both alike (as StyleGAN2 does, Karras et al. 2020).
+    What has seen an end of time is cut off: of n steps, 2 n - 4 remain, or n - 2.
+    """
+
+    kernel: Tensor
+
+    def __init__(self, width: int, next_width: int, longer: bool, bias: bool) -> None:
+        super().__init__()
+        stride, padding = (2, 2 if longer else 1), (1, 1 if longer else 2)
+        self.convolution = nn.ConvTranspose2d(width, next_width, 3, stride, padding, bias=bias)
+        kernel = 2 * TAPS[:, None] * (2 * TAPS if longer else torch.ones(1))
+        self.register_buffer("kernel", kernel.repeat(next_width, 1, 1, 1), persistent=False)
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """Shape (batch, width, n_freqs, n_steps) to (batch, next_width, 2 n_freqs, 2 n_steps - 4) or n_steps - 2."""
+        # Of frequencies, the outermost go on beyond the ends.
+        return conv2d(self.convolution(pad(grid, (0, 0, 1, 1), mode="replicate")), self.kernel, groups=len(self.kernel))

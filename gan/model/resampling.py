@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, pad
 
-_TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+# Bilinear interpolation, as a filter of what lies between zeros.
+TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
 
 
 class _Resample(nn.Module):
@@ -27,7 +28,7 @@ class Upsample(_Resample):
     """
 
     def __init__(self, channels: int, wider: bool = True) -> None:
-        super().__init__(channels, 4 * _TAPS[:, None] * _TAPS if wider else 2 * _TAPS[:, None])
+        super().__init__(channels, 4 * TAPS[:, None] * TAPS if wider else 2 * TAPS[:, None])
         self.wider = wider
 
     def forward(self, images: Tensor) -> Tensor:
@@ -45,7 +46,7 @@ class Downsample(_Resample):
     """
 
     def __init__(self, channels: int) -> None:
-        super().__init__(channels, _TAPS[:, None] * _TAPS)
+        super().__init__(channels, TAPS[:, None] * TAPS)
 
     def forward(self, images: Tensor) -> Tensor:
         """Shape (batch, channels, 2 height, 2 width) to (batch, channels, height, width)."""
