@@ -98,13 +98,11 @@ def check_labels(n_classes: int, labels: Tensor | None) -> None:
         )
 
 
-def doubling(kind: Doubling, width: int, next_width: int, bias: bool, longer: bool = True) -> list[nn.Module]:
-    """The layers that double a grid, as `Generator` explains them; not `longer`, frequencies alone, 2 frames fewer."""
+def doubling(kind: Doubling, width: int, next_width: int, bias: bool) -> list[nn.Module]:
+    """The layers that double a grid, as `Generator` explains them."""
     if kind == "transposed":
-        kernel, stride, padding = (4, 2, 1) if longer else ((4, 3), (2, 1), (1, 2))
-        return [nn.ConvTranspose2d(width, next_width, kernel, stride, padding, bias=bias)]
-    padding = 1 if longer else (1, 0)
-    return [Upsample(width, longer), nn.Conv2d(width, next_width, 3, padding=padding, bias=bias)]
+        return [nn.ConvTranspose2d(width, next_width, 4, 2, 1, bias=bias)]
+    return [Upsample(width), nn.Conv2d(width, next_width, 3, padding=1, bias=bias)]
 
 
 class Generator(nn.Module):

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv1d, conv2d, normalize, pad
+from torch.nn.functional import conv1d, normalize
 from torch.special import ndtr
 
 from gan.errors import InputError
 from gan.model.dcgan import QUIET, LabelledLatent, base_grid, check_labels, initialise
-from gan.model.resampling import TAPS
+from gan.model.resampling import SmoothDoubling
 
 # Steps that a convolution over steps sees.
 _REACH = 3
@@ -108,9 +108,9 @@ class Generator(nn.Module):
         self.doublings = nn.ModuleList()
         for stage, (width, next_width) in enumerate(pairwise(widths)):
             longer = stage >= stages - 1 - n_time
-            layers = Doubling(width, next_width, longer=longer, bias=False)
+            layers = SmoothDoubling(width, next_width, longer, bias=False)
             self.doublings.append(nn.Sequential(layers, nn.BatchNorm2d(next_width), nn.ReLU(inplace=True)))
-        self.to_image = Doubling(widths[-1], 1, longer=False, bias=True)
+        self.to_image = SmoothDoubling(widths[-1], 1, longer=False, bias=True)
         self.apply(initialise)
         self.to_image.convolution.bias = nn.Parameter(torch.full((1,), QUIET))
 
@@ -205,26 +205,3 @@ def _bells(n_numbers: int) -> Tensor:
     deviations = _SHORTEST * (_LONGEST / _SHORTEST) ** torch.linspace(0, 1, n_numbers)[:, None, None]
     steps = torch.arange(-3 * _LONGEST, 3 * _LONGEST + 1)
     return normalize(torch.exp(-0.5 * (steps / deviations) ** 2), dim=-1)
-
-
-class Doubling(nn.Module):
-    """Doubles frequencies and, if `longer`, time: a transposed convolution, then a low-pass.
-
-    Of a transposed convolution, even and odd pixels have different weights, hence different means and powers, which
-    would be heard as a pulse at every step. The filter weighs both alike (as StyleGAN2 does, Karras et al. 2020).
-    What has seen an end of time is cut off: of n steps, 2 n - 4 remain, or n - 2.
-    """
-
-    kernel: Tensor
-
-    def __init__(self, width: int, next_width: int, longer: bool, bias: bool) -> None:
-        super().__init__()
-        stride, padding = (2, 2 if longer else 1), (1, 1 if longer else 2)
-        self.convolution = nn.ConvTranspose2d(width, next_width, 3, stride, padding, bias=bias)
-        kernel = 2 * TAPS[:, None] * (2 * TAPS if longer else torch.ones(1))
-        self.register_buffer("kernel", kernel.repeat(next_width, 1, 1, 1), persistent=False)
-
-    def forward(self, grid: Tensor) -> Tensor:
-        """Shape (batch, width, n_freqs, n_steps) to (batch, next_width, 2 n_freqs, 2 n_steps - 4) or n_steps - 2."""
-        # Of frequencies, the outermost go on beyond the ends.
-        return conv2d(self.convolution(pad(grid, (0, 0, 1, 1), mode="replicate")), self.kernel, groups=len(self.kernel))

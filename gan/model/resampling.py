@@ -4,8 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, pad
 
-# Bilinear interpolation, as a filter of what lies between zeros.
-TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+_TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
 
 
 class _Resample(nn.Module):
@@ -13,10 +12,10 @@ class _Resample(nn.Module):
 
     kernel: Tensor
 
-    def __init__(self, channels: int, kernel: Tensor) -> None:
+    def __init__(self, channels: int, gain: float) -> None:
         super().__init__()
         self.channels = channels
-        self.register_buffer("kernel", kernel.repeat(channels, 1, 1, 1), persistent=False)
+        self.register_buffer("kernel", (gain * _TAPS[:, None] * _TAPS).repeat(channels, 1, 1, 1), persistent=False)
 
 
 class Upsample(_Resample):
@@ -24,18 +23,15 @@ class Upsample(_Resample):
 
     Args:
         channels: Number of channels.
-        wider: Whether the width is doubled too, and not only the height.
     """
 
-    def __init__(self, channels: int, wider: bool = True) -> None:
-        super().__init__(channels, 4 * TAPS[:, None] * TAPS if wider else 2 * TAPS[:, None])
-        self.wider = wider
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, gain=4.0)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Shape (batch, channels, height, width) to (batch, channels, 2 height, 2 width), or width."""
-        padded = pad(images, (int(self.wider), int(self.wider), 1, 1), mode="replicate")
-        stride, padding = (2, 3) if self.wider else ((2, 1), (3, 0))
-        return conv_transpose2d(padded, self.kernel, stride=stride, padding=padding, groups=self.channels)
+        """Shape (batch, channels, height, width) to (batch, channels, 2 height, 2 width)."""
+        wider = pad(images, (1, 1, 1, 1), mode="replicate")
+        return conv_transpose2d(wider, self.kernel, stride=2, padding=3, groups=self.channels)
 
 
 class Downsample(_Resample):
@@ -46,9 +42,39 @@ class Downsample(_Resample):
     """
 
     def __init__(self, channels: int) -> None:
-        super().__init__(channels, TAPS[:, None] * TAPS)
+        super().__init__(channels, gain=1.0)
 
     def forward(self, images: Tensor) -> Tensor:
         """Shape (batch, channels, 2 height, 2 width) to (batch, channels, height, width)."""
         wider = pad(images, (1, 1, 1, 1), mode="replicate")
         return conv2d(wider, self.kernel, stride=2, groups=self.channels)
+
+
+class SmoothDoubling(nn.Module):
+    """Doubles frequencies, and frames if `longer`, by a transposed convolution and a low-pass behind it.
+
+    Of a transposed convolution, even and odd pixels have different weights, hence different means, which are heard as
+    a whistle, a buzz and a pulse. The filter averages over both (as in StyleGAN2, Karras et al. 2020). What has seen an
+    end of time is cut off.
+
+    Args:
+        channels: Number of channels.
+        next_channels: Number of channels of what is made.
+        longer: Whether frames are doubled too.
+        bias: Whether a number is added to each channel.
+    """
+
+    kernel: Tensor
+
+    def __init__(self, channels: int, next_channels: int, longer: bool, bias: bool) -> None:
+        super().__init__()
+        stride, padding = (2, 2 if longer else 1), (1, 1 if longer else 2)
+        self.convolution = nn.ConvTranspose2d(channels, next_channels, 3, stride, padding, bias=bias)
+        kernel = 2 * _TAPS[:, None] * (2 * _TAPS if longer else torch.ones(1))
+        self.register_buffer("kernel", kernel.repeat(next_channels, 1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Shape (batch, channels, height, width) to (batch, next_channels, 2 height, width - 2 or 2 width - 4)."""
+        # Beyond the lowest and the highest frequency it goes on as it is there.
+        taller = pad(images, (0, 0, 1, 1), mode="replicate")
+        return conv2d(self.convolution(taller), self.kernel, groups=len(self.kernel))
