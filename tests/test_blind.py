@@ -134,19 +134,8 @@ def test_the_page_holds_no_hints(both, endless, conditional):
     words = page.lower()
     for sound in held["sounds"]:
         words = words.replace(sound.lower(), "")
-    for hint in (
-        *list(key.systems)[:2],
-        *key.sounds,
-        "seed",
-        "bell",
-        "drum",
-        "ckpt",
-        "epoch",
-        ".wav",
-        "images",
-        REAL,
-        'answer":',
-    ):
+    hints = [*list(key.systems)[:2], *key.sounds, ">bell", "drum", "seed", "ckpt", "epoch", ".wav", "images", "right"]
+    for hint in hints:
         assert hint.lower() not in words, hint
     assert "http" not in words.replace("http-equiv", "")
     assert "src=" not in words.replace("audio.src", "")

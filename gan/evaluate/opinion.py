@@ -40,7 +40,7 @@ class Opinion:
     Attributes:
         n: How many answers.
         value: The mean.
-        low: Lower end of the 95 % interval, by Student's t over the sounds, within 1 and 5; no number for one sound.
+        low: Lower end of the 95 % interval, by Student's t over the sounds; of one sound it is the whole scale.
         high: Upper end.
     """
 
@@ -62,7 +62,7 @@ def opinion(scores: NDArray[np.float64]) -> Opinion:
     """The mean of scores, shape (n_sounds, n_listeners), neither 0."""
     means, n_sounds = scores.mean(1), len(scores)
     value = float(means.mean())
-    reach = math.nan
+    reach = math.inf
     if n_sounds > 1:
         reach = float(t.ppf(0.5 + CONFIDENCE / 2, n_sounds - 1) * means.std(ddof=1) / math.sqrt(n_sounds))
     return Opinion(int(scores.size), value, max(1.0, value - reach), min(5.0, value + reach))
@@ -87,11 +87,11 @@ def chance(right: NDArray[np.bool_]) -> float:
 def difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """How likely a difference of means as large as this is if the sounds of both are alike: the p-value, two-sided.
 
-    A permutation test over sounds, exact up to 20 of them, else by 200,000 draws. All listeners hear all sounds, so
+    A permutation test over sounds, exact up to 10 of each, else by 200,000 draws. All listeners hear all sounds, so
     that one is stricter than another does not matter.
 
     Args:
-        first: Scores, or 0 and 1, shape (n_sounds, n_listeners).
+        first: Scores, or 0 and 1, shape (n_sounds, n_listeners), two sounds or more.
         second: The same of others, by the same listeners; the number of sounds may differ.
     """
     means = first.astype(float).mean(1), second.astype(float).mean(1)
