@@ -73,9 +73,10 @@ def blind(
     test.key.save(key)
     with atomic_write(page) as part:
         part.write_text(test.page, encoding="utf-8")
-    for name, n_silent in test.n_silent.items():
-        print(f"note: {n_silent} sounds of {name} were silence, which nobody can judge; others were taken")
     n_questions, about = len(test.key.trials), test.key.about
+    for name, n_silent in about["n_silent"].items():
+        if n_silent:
+            print(f"note: {n_silent} sounds of {name} were silence, which nobody can judge; others were taken")
     print(
         f"{page}: test {test.key.test}, {n_questions} questions about {len(test.key.sounds)} sounds of "
         f"{about['n_samples'] / about['sample_rate']:.2f} s at {about['loudness_lufs']:.1f} LUFS, "

@@ -5,12 +5,10 @@ import hashlib
 import io
 import json
 import math
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from itertools import count
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import pyloudnorm
@@ -21,11 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from gan.data.crops import fresh_frames, side_by_side
 from gan.data.datamodule import ImageData
 from gan.errors import InputError
 from gan.evaluate.answers import KINDS, REAL, Key, Kind, Trial
-from gan.listen.render import fade_ends, latents_of, lengths, magnitude_of
+from gan.listen.render import fade_ends, lengths
+from gan.listen.systems import Generated, Recorded, System
 from gan.run import Trained
 from gan.seed import derive_seed
 from gan.sound.phase.reconstructor import PhaseMethod
@@ -42,115 +40,16 @@ _SILENT_PART = 0.05
 _N_DRAWN_FOR_ONE = 20
 
 
-class Drawn(NamedTuple):
-    """A sound, not yet played.
-
-    Attributes:
-        source: Where it comes from, for people.
-        magnitude: Shape (n_freqs, n_frames).
-    """
-
-    source: str
-    magnitude: Tensor
-
-
-class System(Protocol):
-    """Where sounds come from."""
-
-    @property
-    def about(self) -> str:
-        """Where, for people."""
-
-    @property
-    def trained(self) -> Trained:
-        """What knows the grid of its images."""
-
-    def draw(self, label: int | None) -> Drawn:
-        """Another sound, of a class if one is asked for."""
-
-
-class Generated:
-    """New sounds of a run, those of `gan sample RUN --seed`.
-
-    Args:
-        trained: The run.
-        seeds: Where seeds are taken from: no two sounds of a test have the same, or those of two checkpoints of one run
-            would be alike.
-    """
-
-    def __init__(self, trained: Trained, seeds: Iterator[int]) -> None:
-        self.trained = trained
-        self.about = trained.about
-        self._seeds = seeds
-        _, self._length = lengths(trained, None)
-
-    def draw(self, label: int | None) -> Drawn:
-        """A sound of the next seed."""
-        trained, seed = self.trained, next(self._seeds)
-        if trained.class_names and label is None:
-            label = seed % len(trained.class_names)
-        labels = None if label is None else torch.tensor([label])
-        named = "" if label is None else f", label {trained.class_names[label]}"
-        blocks = trained.gan.sample_blocks(latents_of(seed, self._length), labels)
-        return Drawn(f"seed {seed}{named}", magnitude_of(trained, blocks))
-
-
-class Recorded:
-    """Crops of the images that a run was trained on, none twice.
-
-    Args:
-        trained: The run.
-        data: Its images, after `setup`.
-        seed: Which crops they are.
-    """
-
-    def __init__(self, trained: Trained, data: ImageData, seed: int) -> None:
-        self.trained = trained
-        self.about = f"crops of {data.images}, through picture and phase"
-        self._data = data
-        self._dataset = data.crops()
-        fresh = fresh_frames(data.store, data.train_images + data.validation_images, data.n_frames)
-        crops = side_by_side(fresh, data.n_frames)
-        order = np.random.default_rng(derive_seed(seed, "blind", "crops")).permutation(len(crops))
-        self._crops = [crops[place] for place in order]
-        self._n_crops = len(self._crops)
-
-    def draw(self, label: int | None) -> Drawn:
-        """The next crop.
-
-        Raises:
-            InputError: If there are no more.
-        """
-        labels = self._dataset.labels
-        for place, crop in enumerate(self._crops):
-            if label is None or labels is None or int(labels[crop.image]) == label:
-                del self._crops[place]
-                break
-        else:
-            what = "" if label is None else f" of {self.trained.class_names[label]}"
-            raise InputError(
-                f"{self._data.images}: {self._n_crops} different crops are too few, there are no more{what}; lower "
-                "--trials or leave out --real"
-            )
-        image, settings = self._data.store.images[crop.image], self._data.settings
-        second = image.start_second + crop.start * settings.hop_length / settings.sample_rate
-        images = self._dataset.__getitems__([crop]).images
-        return Drawn(f"{image.recording} from {second:.2f} s", magnitude_of(self.trained, [images]))
-
-
-@dataclass(frozen=True)
-class BlindTest:
+class BlindTest(NamedTuple):
     """A test.
 
     Attributes:
         key: What is kept.
         page: What listeners get, HTML.
-        n_silent: How many sounds of each system were silence and others taken instead.
     """
 
     key: Key
     page: str
-    n_silent: dict[str, int]
 
 
 class _Question(NamedTuple):
@@ -205,9 +104,8 @@ def make_test(
         [trained.settings for trained in runs.values()], [lengths(each, None)[0] for each in runs.values()]
     )
     reconstruct = {name: phase(system.trained.settings) for name, system in systems.items()}
-    n_silent: Counter[str] = Counter()
-    sounds, origins = [], []
     asked = [(name, question.label) for question in questions for name in question.systems]
+    sounds, origins, n_silent = [], [], dict.fromkeys(systems, 0)
     for name, label in tqdm(asked, desc="blind", unit="sound", disable=None):
         for _ in range(_N_DRAWN_FOR_ONE):
             source, magnitude = systems[name].draw(label)
@@ -238,12 +136,12 @@ def make_test(
         "sample_rate": player.sample_rate,
         "n_samples": player.n_samples,
         "loudness_lufs": round(_LOUDNESS + 20.0 * math.log10(gain), 2),
-        "n_silent": dict(n_silent),
+        "n_silent": n_silent,
     }
     systems_about = {name: system.about for name, system in systems.items()}
     key = Key(test, systems_about, trials, tuple(origins[index] for index in order), about)
     template = files("gan.listen").joinpath("blind.html").read_text(encoding="utf-8")
-    return BlindTest(key, template.replace("%TEST%", json.dumps({"id": test} | content)), dict(n_silent))
+    return BlindTest(key, template.replace("%TEST%", json.dumps({"id": test} | content)))
 
 
 def _questions(
