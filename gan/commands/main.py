@@ -17,6 +17,7 @@ VERBS = {
     "invert": "the latent of a run that is nearest to a recording",
     "export": "the generator of a run in one file",
     "evaluate": "what a run generates against what it was trained on",
+    "blind": "a blind listening test of runs, and its score",
     "train-phase": "recordings to a network that knows more of the phase",
 }
 
