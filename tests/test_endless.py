@@ -1,13 +1,15 @@
 """A generator without beginning and end: no seam, no border, any length."""
 
 import copy
+import math
 
 import pytest
 import torch
 from torch import Tensor
 
 from gan.errors import InputError
-from gan.model.dcgan import Discriminator
+from gan.model.dcgan import QUIET, Discriminator
+from gan.model.dcgan import Generator as DCGANGenerator
 from gan.model.endless import Generator
 from gan.model.gan import GAN
 from gan.model.losses import RelativisticPairing
@@ -21,7 +23,7 @@ def generator(n_classes: int = 0, **options: int) -> Generator:
     torch.manual_seed(0)
     made = Generator(SIZE, n_classes, whole_dim=6, step_dim=5, base_channels=4, **options).double()
     made.to_image.convolution.weight.data *= 20
-    made.to_image.convolution.bias.data.zero_()
+    made.to_image.bias.data.zero_()
     labels = torch.arange(64) % n_classes if n_classes else None
     for _ in range(50):
         made(torch.randn(64, made.latent_dim, dtype=torch.float64), labels)
@@ -206,3 +208,10 @@ def test_what_is_generated_has_no_pulse():
     levels = images.mean((1, 2))
     by_place = levels.reshape(16, -1, made.step_frames).mean((0, 1))
     assert float(by_place.std()) < 0.05 * float(levels.std())
+
+
+def test_first_images_are_as_dark_as_a_dcgan_s():
+    torch.manual_seed(0)
+    for network in (Generator((64, 64), base_channels=4), DCGANGenerator((64, 64), base_channels=4)):
+        images = network(torch.randn(16, network.latent_dim))
+        assert float(images.detach().mean()) == pytest.approx(math.tanh(QUIET), abs=0.02)

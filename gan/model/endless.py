@@ -112,7 +112,7 @@ class Generator(nn.Module):
             self.doublings.append(nn.Sequential(layers, nn.BatchNorm2d(next_width), nn.ReLU(inplace=True)))
         self.to_image = SmoothDoubling(widths[-1], 1, longer=False, bias=True)
         self.apply(initialise)
-        self.to_image.convolution.bias = nn.Parameter(torch.full((1,), QUIET))
+        self.to_image.bias = nn.Parameter(torch.full((1,), QUIET))
 
     def latent_steps(self, n_frames: int) -> int:
         """Steps of the shortest latent of at least so many frames."""

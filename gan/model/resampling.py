@@ -69,7 +69,9 @@ class SmoothDoubling(nn.Module):
     def __init__(self, channels: int, next_channels: int, longer: bool, bias: bool) -> None:
         super().__init__()
         stride, padding = (2, 2 if longer else 1), (1, 1 if longer else 2)
-        self.convolution = nn.ConvTranspose2d(channels, next_channels, 3, stride, padding, bias=bias)
+        self.convolution = nn.ConvTranspose2d(channels, next_channels, 3, stride, padding, bias=False)
+        # Behind the filter, whose gain it would be multiplied by.
+        self.bias = nn.Parameter(torch.zeros(next_channels)) if bias else None
         kernel = 2 * _TAPS[:, None] * (2 * _TAPS if longer else torch.ones(1))
         self.register_buffer("kernel", kernel.repeat(next_channels, 1, 1, 1), persistent=False)
 
@@ -77,4 +79,4 @@ class SmoothDoubling(nn.Module):
         """Shape (batch, channels, height, width) to (batch, next_channels, 2 height, width - 2 or 2 width - 4)."""
         # Beyond the lowest and the highest frequency it goes on as it is there.
         taller = pad(images, (0, 0, 1, 1), mode="replicate")
-        return conv2d(self.convolution(taller), self.kernel, groups=len(self.kernel))
+        return conv2d(self.convolution(taller), self.kernel, self.bias, groups=len(self.kernel))
