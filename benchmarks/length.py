@@ -7,8 +7,8 @@ RUN is a run with a generator of any length (configs/endless.yaml). Printed are
 - seams: how far a sample made in blocks is from the same made at once,
 - crops: the discriminator's logits and the distances of `gan evaluate`, for crops sampled directly and for crops cut
   from anywhere in long samples, which should be alike,
-- repetition: autocorrelation of the frames' mean level at the lags of a step, a crop and a block, and how far the
-  spectrum of that level stands out at the rate of the steps, in samples and in the run's recordings,
+- repetition: autocorrelation of the frames' mean level at the lags of a crop and a block, and how deep a pulse there is at
+  the rate of the steps, in samples and in the run's recordings,
 - cost: time and peak memory of one sample of --longest seconds, phase included, in a process of its own.
 """
 
@@ -38,18 +38,15 @@ def autocorrelation(levels: Tensor, lag: int) -> float:
     return float(((levels[:, lag:] * levels[:, :-lag]).mean(1) / levels.square().mean(1).clamp_min(1e-12)).mean())
 
 
-def prominence_db(levels: Tensor, period: int) -> float:
-    """How far the mean spectrum of levels stands out at a period and its harmonics above what is around, in dB."""
-    n_periods = levels.shape[1] // period
-    levels = levels[:, : n_periods * period]
-    levels = (levels - levels.mean(1, keepdim=True)) * torch.hann_window(levels.shape[1])
-    power = torch.fft.rfft(levels).abs().square().mean(0)
-    found = []
-    for harmonic in range(1, min(4, period // 2) + 1):
-        peak = harmonic * n_periods
-        around = torch.cat([power[peak - 6 : peak - 2], power[peak + 3 : peak + 7]])
-        found.append(float(10 * torch.log10(power[peak - 1 : peak + 2].mean() / around.mean())))
-    return max(found)
+def pulse_db(images: Tensor, period: int, range_db: float) -> float:
+    """How deep what repeats with a period is: of each frequency, over all periods of an image, root mean square in dB.
+
+    Of sound without a pulse, what remains is chance, and less the longer it is.
+    """
+    n_periods = images.shape[-1] // period
+    level_db = images[:, 0, :, : n_periods * period] * (range_db / 2)
+    changes = level_db - level_db.mean(-1, keepdim=True)
+    return float(changes.reshape(*changes.shape[:2], n_periods, period).mean(2).square().mean().sqrt())
 
 
 def crops_of(trained: Trained, long: Tensor, n_crops: int, source: torch.Generator) -> dict[str, Tensor]:
@@ -122,15 +119,17 @@ def main() -> None:
         print(f"logits of crops {name}: mean {float(logits.mean()):.3f}, deviation {float(logits.std()):.3f}")
     print(table(Evaluation(data, options.n_crops).rows(Group(name, images) for name, images in crops.items())))
 
-    lags = {"step": gan.generator.step_frames, "crop": trained.n_frames, "block": blocks[0].shape[-1]}
+    step, lags = gan.generator.step_frames, {"crop": trained.n_frames, "block": blocks[0].shape[-1]}
     for name, images in {"samples": long, "recordings": recordings_of(data, n_frames)}.items():
         if images is not None:
             levels = images.mean((1, 2))
             found = [
                 f"{word} ({lag}) {autocorrelation(levels, lag):+.3f}" for word, lag in lags.items() if lag < n_frames
             ]
-            stands_out = prominence_db(levels, lags["step"])
-            print(f"repetition of {len(images)} {name}: {', '.join(found)}; steps stand out by {stands_out:.1f} dB")
+            depth_db = pulse_db(images, step, trained.scale.range_db)
+            print(
+                f"repetition of {len(images)} {name}: {', '.join(found)}; pulse every {step} frames: {depth_db:.2f} dB"
+            )
     print(f"cost: {cost(checkpoint, options.longest)}")
 
 
