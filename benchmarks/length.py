@@ -7,8 +7,8 @@ RUN is a run with a generator of any length (configs/endless.yaml). Printed are
 - seams: how far a sample made in blocks is from the same made at once,
 - crops: the discriminator's logits and the distances of `gan evaluate`, for crops sampled directly and for crops cut
   from anywhere in long samples, which should be alike,
-- repetition: autocorrelation of the frames' mean level at the lags of a crop and a block, and how deep a pulse there is at
-  the rate of the steps, in samples and in the run's recordings,
+- repetition: autocorrelation of the frames' mean level at the lags of a crop and a block, and how deep a pulse there is
+  at the rate of the steps, in samples and in the run's recordings,
 - cost: time and peak memory of one sample of --longest seconds, phase included, in a process of its own.
 """
 
