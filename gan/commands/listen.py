@@ -26,8 +26,8 @@ def listen(runs: Sequence[Path], output: Path | None = None, link: bool = False,
     Args:
         runs: Folders of runs.
         output: The page; RUN/listen/index.html if not given, listen.html beside the runs if there are several.
-        link: Name the files in the runs' folders rather than hold them. The page is small and has every epoch, but is
-            silent where those files are not.
+        link: Keep sounds in a folder beside the page, and pictures where they are, rather than all in one file. The
+            page is small and has every epoch, but is silent without that folder.
         max_mb: Size of the page above which epochs are left out, evenly, in MB. Nothing is left out with --link.
 
     Returns:
@@ -59,6 +59,6 @@ def main(arguments: Sequence[str]) -> int:
     """Parse the command line of `gan listen` and run it."""
     parser = ArgumentParser(prog="gan listen", description=(listen.__doc__ or "").split("Args:")[0])
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="A run's folder.")
-    parser.add_argument("--link", action="store_true", help="Name the files rather than hold them.")
+    parser.add_argument("--link", action="store_true", help="Keep sounds beside the page rather than in it.")
     parser.add_function_arguments(listen, skip={"runs", "link"})
     return listen(**parser.parse_args(list(arguments)).as_dict())

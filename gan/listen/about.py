@@ -14,10 +14,10 @@ _MOST_LABELS = 12
 def about(run: Run) -> dict[str, str]:
     """Lines that say what a run was trained on, what it is made of and how far it is, by what they are about.
 
-    What is not known yet, before the first checkpoint, is left out.
+    What only a checkpoint knows is left out where there is none.
 
     Raises:
-        InputError: If the configuration or the checkpoint cannot be read.
+        InputError: If the configuration cannot be read.
     """
     if not run.config.exists():
         return {}
@@ -30,12 +30,11 @@ def about(run: Run) -> dict[str, str]:
     lines = {"data": "/".join(Path(str(data.get("images"))).parts[-2:])}
     networks = {name: _class(model.get(name)) for name in ("generator", "discriminator")}
     training = f"batches of {data.get('batch_size')}, seed {config.get('seed_everything')}"
+    state: dict[str, Any] = {}
     try:
-        checkpoint = run.newest_checkpoint()
+        state = load_checkpoint(run.newest_checkpoint())
     except InputError:
-        state: dict[str, Any] = {}
-    else:
-        state = load_checkpoint(checkpoint)
+        lines["checkpoint"] = "none yet, or none that can be read"
     if images := state.get("ImageData"):
         settings, (n_freqs, n_frames) = images["settings"], images["image_size"]
         seconds = (n_frames - 1) * settings["hop_length"] / settings["sample_rate"]

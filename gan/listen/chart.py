@@ -16,6 +16,8 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 10, 8, 34
 _MOST_POINTS, _FEW_POINTS = 240, 30
 # Largest over smallest value above which a linear scale shows nothing of the small ones.
 _LOG_RATIO = 20.0
+# The same above which tens are enough to read it by.
+_MANY_DECADES = 1e3
 # Classes of colours and dashes in the page's style.
 N_COLOURS, _N_DASHES = 6, 3
 
@@ -84,8 +86,9 @@ class Axis:
         self.log = may_log and low > 0 and high / low >= _LOG_RATIO
         if low == high:
             low, high = low - (abs(low) or 1.0) / 2, high + (abs(high) or 1.0) / 2
-        linear = MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10])
-        ticks = (LogLocator(numticks=5) if self.log else linear).tick_values(low, high)
+        between = [1.0] if high >= _MANY_DECADES * low else [1.0, 2.0, 5.0]
+        locator = LogLocator(subs=between, numticks=6) if self.log else MaxNLocator(4, steps=[1, 2, 2.5, 5, 10])
+        ticks = locator.tick_values(low, high)
         self._low, self._high = self._scaled(low), self._scaled(high)
         self._start, self._end = start, end
         self.ticks = [float(tick) for tick in ticks if low <= tick <= high]

@@ -6,25 +6,46 @@
   const SAYS = { real: "real", inverted: "inverted", sample: "generated", neighbour: "nearest training crop" };
   const state = { position: 0, playing: false, seconds: 0, sought: false, chosen: null, before: null };
 
-  // ---- Files: each is decoded when it is needed first.
+  // ---- Files: in elements of this page or, of a page that keeps them beside it, in scripts of an epoch's sounds each
+  // (a page from disk may run a script that lies beside it, and not read a file) and pictures at their own places.
 
-  const addresses = new Map();
+  const texts = new Map();
+  const scripts = new Map();
   const parsed = new Promise((resolve) => {
     if (document.readyState !== "loading") resolve();
     else document.addEventListener("DOMContentLoaded", resolve);
   });
 
-  async function address(file) {
-    if (data.linked) return file;
-    if (!addresses.has(file)) {
-      // The last epochs lie first in the page, and can be heard while the others are still being read.
-      if (!element(file)) await parsed;
-      const { textContent, dataset } = element(file);
-      const bytes = Uint8Array.from(atob(textContent), (letter) => letter.charCodeAt(0));
-      if (!addresses.has(file)) addresses.set(file, URL.createObjectURL(new Blob([bytes], { type: dataset.mime })));
-      element(file).remove();
+  globalThis.heard = (sounds) => { for (const [name, text] of Object.entries(sounds)) texts.set(name, text); };
+
+  function run(script) {
+    if (!scripts.has(script)) {
+      scripts.set(script, new Promise((resolve, reject) => {
+        const made = document.createElement("script");
+        made.addEventListener("load", resolve);
+        made.addEventListener("error", () => { scripts.delete(script); reject(new Error(`${script} is not there`)); });
+        made.src = script;
+        document.head.append(made);
+      }));
     }
-    return addresses.get(file);
+    return scripts.get(script);
+  }
+
+  async function base64(name, script) {
+    if (script && !texts.has(name)) await run(script);
+    // The last epochs lie first in the page, and can be heard while the others are still being read.
+    else if (!script && !element(name)) await parsed;
+    return texts.get(name) ?? element(name).textContent;
+  }
+
+  async function bytes(name, script) {
+    const letters = atob(await base64(name, script)), content = new Uint8Array(letters.length);
+    for (let index = 0; index < letters.length; index += 1) content[index] = letters.charCodeAt(index);
+    return content;
+  }
+
+  async function addressOf({ picture, script }) {
+    return script ? picture : `data:image/jpeg;base64,${await base64(picture)}`;
   }
 
   // ---- Which moment of each run a position of the slider is.
@@ -163,19 +184,18 @@
       const epoch = data.runs[pane.run].moments[moment][0];
       pane.when.textContent = clip === null ? `nothing of epoch ${epoch} was kept` : `${pane.role === "neighbour" ? "of " : ""}epoch ${epoch}`;
     }
-    pane.button.setAttribute("aria-label", `Play ${title(pane)}`);
     pane.seek.setAttribute("aria-label", `Place in ${title(pane)}`);
     if (clip === pane.clip) return;
     pane.clip = clip;
     pane.figure.classList.toggle("nothing", clip === null);
     pane.button.disabled = pane.seek.disabled = clip === null;
     if (clip === null) { pane.wave.setAttribute("d", ""); return; }
-    const { outline, files: [, picture] } = data.clips[clip];
+    const { outline } = data.clips[clip];
     const levels = Array.from(atob(outline), (letter) => letter.charCodeAt(0) / data.loudest);
     const at = (index) => ((index + 0.5) * 200) / levels.length;
     const edge = (sign) => levels.map((level, index) => `${at(index).toFixed(1)} ${(sign * 0.92 * level).toFixed(3)}`);
     pane.wave.setAttribute("d", `M${edge(-1).join("L")}L${edge(1).reverse().join("L")}Z`);
-    address(picture).then((url) => {
+    addressOf(data.clips[clip]).then((url) => {
       if (pane.clip !== clip) return;
       pane.image.src = url;
       pane.image.alt = `Spectrogram of ${title(pane)}, low frequencies at the bottom`;
@@ -242,20 +262,65 @@
     move(positions.reduce((best, _, index) => (far(index) < far(best) ? index : best), 0));
   }));
 
-  // ---- Sound: two players take turns, so that one sounds until the other is ready.
+  // ---- Sound. Each is decoded whole: there are browsers whose own players cannot seek in a short FLAC file. What
+  // follows fades in where what sounded fades out, at the same place.
 
-  const players = [...document.querySelectorAll("audio")];
-  let current = players[0];
-  let loaded = null;
+  const MOST_SECONDS = 900;
+  const FADE_SECONDS = 0.01;
+  const decoded = new Map();
+  let context = null;
+  let voice = null;
   let wanted = null;
 
-  const ready = (player) => new Promise((resolve, reject) => {
-    player.addEventListener("canplay", resolve, { once: true });
-    player.addEventListener("error", () => reject(player.error), { once: true });
-  });
+  function decode(clip) {
+    const { rate, sound, script } = data.clips[clip];
+    const offline = () => new OfflineAudioContext(1, 1, Math.min(Math.max(rate, 8000), 96000));
+    const buffer = decoded.get(clip) ?? bytes(sound, script).then((content) => offline().decodeAudioData(content.buffer));
+    // What was needed last is last; what was needed first is forgotten first.
+    decoded.delete(clip);
+    decoded.set(clip, buffer);
+    buffer.catch(() => decoded.delete(clip));
+    let kept = 0;
+    for (const each of [...decoded.keys()].reverse()) {
+      kept += data.clips[each].seconds;
+      if (kept > MOST_SECONDS && each !== clip) decoded.delete(each);
+    }
+    return buffer;
+  }
 
-  function level(clip) {
-    return element("match").checked ? 10 ** (data.clips[clip].gain / 20) : 1;
+  const level = (clip) => (element("match").checked ? 10 ** (data.clips[clip].gain / 20) : 1);
+  const repeats = () => element("then").value === "repeat";
+
+  function position() {
+    if (!voice) return state.seconds;
+    const gone = Math.max(0, context.currentTime - voice.from);
+    return voice.source.loop ? gone % voice.length : Math.min(gone, voice.length);
+  }
+
+  function begin(clip, buffer) {
+    const now = context.currentTime, source = context.createBufferSource(), gain = context.createGain();
+    let at = state.sought ? state.seconds : position();
+    if (at >= buffer.duration) at = 0;
+    silence();
+    source.buffer = buffer;
+    source.loop = repeats();
+    gain.gain.setValueAtTime(0, now);
+    gain.gain.linearRampToValueAtTime(level(clip), now + FADE_SECONDS);
+    source.connect(gain).connect(context.destination);
+    source.start(now, at);
+    const own = { clip, source, gain, from: now - at, length: buffer.duration };
+    source.addEventListener("ended", () => { if (voice === own) { voice = null; ended(); } });
+    voice = own;
+    state.sought = false;
+  }
+
+  function silence() {
+    if (!voice) return;
+    const now = context.currentTime, { gain: { gain }, source } = voice;
+    gain.setValueAtTime(gain.value, now);
+    gain.linearRampToValueAtTime(0, now + FADE_SECONDS);
+    source.stop(now + FADE_SECONDS);
+    voice = null;
   }
 
   async function hear() {
@@ -263,66 +328,57 @@
     tell();
     if (clip === wanted) return;
     wanted = clip;
-    if (clip === null || clip === loaded) return;
-    const next = players.find((player) => player !== current);
+    if (clip === null) { if (voice) { state.seconds = position(); state.sought = true; silence(); } return; }
     try {
-      const url = await address(data.clips[clip].files[0]);
-      if (wanted !== clip) return;
-      next.pause();
-      next.src = url;
-      await ready(next);
-      if (wanted !== clip) return;
-      next.volume = level(clip);
-      next.loop = element("then").value === "repeat";
-      const at = state.playing && !state.sought && !current.paused ? current.currentTime : state.seconds;
-      next.currentTime = at < next.duration ? at : 0;
-      if (state.playing) await next.play();
-      if (wanted !== clip) { next.pause(); return; }
+      const buffer = await decode(clip);
+      if (wanted === clip && state.playing) begin(clip, buffer);
     } catch (error) {
-      if (wanted === clip) { wanted = null; stop(`this browser cannot play it (${error?.message || error})`); }
-      return;
+      if (wanted === clip) { wanted = null; pause(); tell(`this browser cannot play it: ${error.message}`); }
     }
-    current.pause();
-    current = next;
-    loaded = clip;
-    state.sought = false;
-    if (state.playing && current.paused) current.play();
-    if (!state.playing) current.pause();
   }
 
   function tell(trouble) {
     const { chosen } = state;
-    element("now").textContent = trouble ?? (chosen ? title(chosen) : "");
-    element("play").setAttribute("aria-pressed", state.playing);
+    const now = trouble ?? (chosen ? title(chosen) : "");
+    if (element("now").textContent !== now) element("now").textContent = now;
+    element("play").classList.toggle("playing", state.playing);
     element("play").setAttribute("aria-label", state.playing ? "Pause" : "Play");
-    for (const pane of panes) pane.button.setAttribute("aria-pressed", pane === chosen && state.playing);
+    for (const pane of panes) {
+      const sounds = pane === chosen && state.playing;
+      pane.button.classList.toggle("playing", sounds);
+      pane.button.setAttribute("aria-label", `${sounds ? "Pause" : "Play"} ${title(pane)}`);
+    }
+  }
+
+  function again() {
+    state.sought = true;
+    wanted = null;
+    hear();
   }
 
   function play() {
-    state.playing = true;
-    if (state.chosen.clip === loaded && wanted === loaded) {
-      current.currentTime = state.seconds;
-      current.play().catch((error) => stop(`this browser does not play it (${error.message})`));
+    if (!context) {
+      // Heard on a phone that is switched to silent, as a video would be.
+      if (navigator.audioSession) navigator.audioSession.type = "playback";
+      context = new AudioContext();
     }
-    hear();
-    requestAnimationFrame(follow);
+    if (context.state !== "running") context.resume();
+    if (!state.playing) requestAnimationFrame(follow);
+    state.playing = true;
+    again();
   }
 
   function pause() {
+    state.seconds = position();
     state.playing = false;
-    current.pause();
+    silence();
     tell();
-  }
-
-  function stop(trouble) {
-    pause();
-    if (trouble) tell(trouble);
   }
 
   function seek(seconds) {
     state.seconds = Math.min(Math.max(seconds, 0), data.clips[state.chosen.clip]?.seconds ?? 0);
-    if (loaded === state.chosen.clip) current.currentTime = state.seconds;
-    else state.sought = true;
+    state.sought = true;
+    if (state.playing) again();
     put();
   }
 
@@ -335,16 +391,17 @@
 
   function follow() {
     if (!state.playing) return;
-    if (!current.paused && !current.seeking && !state.sought) { state.seconds = current.currentTime; put(); }
+    if (voice && !state.sought) { state.seconds = position(); put(); }
     requestAnimationFrame(follow);
   }
 
-  for (const player of players) player.addEventListener("ended", () => {
-    if (player !== current || !state.playing) return;
-    state.seconds = 0;
+  function ended() {
+    if (!state.playing) return;
     const following = element("then").value === "next" ? neighbourOf(state.chosen, 1) : null;
-    if (following) { choose(following); hear(); } else { pause(); put(); }
-  });
+    state.seconds = 0;
+    state.sought = true;
+    if (following) { choose(following); again(); } else { pause(); put(); }
+  }
 
   // ---- Choosing.
 
@@ -392,7 +449,7 @@
   }
 
   function match() {
-    if (loaded !== null) current.volume = level(loaded);
+    voice?.gain.gain.setTargetAtTime(level(voice.clip), context.currentTime, FADE_SECONDS);
   }
 
   // ---- Controls and keys.
@@ -402,7 +459,7 @@
   element("later").addEventListener("click", () => move(state.position + 1));
   element("epoch").addEventListener("input", () => move(element("epoch").valueAsNumber));
   element("match").addEventListener("change", match);
-  element("then").addEventListener("change", () => { for (const player of players) player.loop = element("then").value === "repeat"; });
+  element("then").addEventListener("change", () => { if (voice) voice.source.loop = repeats(); });
   element("help").addEventListener("click", () => element("keys").showModal());
   element("align").addEventListener("change", () => {
     const share = state.position / Math.max(1, positions.length - 1);
@@ -459,13 +516,6 @@
   element("align-label").hidden = element("next-run").hidden = !several;
   element("curves").hidden = !chartFigures.length;
   for (const section of document.querySelectorAll("main > section")) if (section.querySelector(".cards:empty")) section.hidden = true;
-  // Phones of one maker leave the level to their owner.
-  players[0].volume = 0.5;
-  if (players[0].volume !== 0.5) {
-    element("match").disabled = true;
-    element("match-label").title = "this browser does not let a page set its level";
-  }
-  players[0].volume = 1;
   state.position = positions.length - 1;
   choose((samples()[0] ?? cards[0]).panes[0], false);
   draw();

@@ -1,7 +1,7 @@
 """What was heard of runs: their clips, found, and thinned to what fits into a page."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -95,10 +95,15 @@ class History:
         return replace(self, moments=[self.moments[index] for index in sorted(kept)])
 
     @property
+    def names(self) -> set[str]:
+        """Names of the clips of all moments."""
+        return {name for moment in self.moments for name in moment.clips}
+
+    @property
     def n_bytes(self) -> int:
         """Size of all its files."""
         every = (self.references, *(moment.clips for moment in self.moments))
-        return sum(path.stat().st_size for clips in every for clip in clips.values() for path in clip)
+        return sum(_size(path) for clips in every for clip in clips.values() for path in clip)
 
 
 def thin_to(histories: Sequence[History], most_bytes: float) -> list[History]:
@@ -118,13 +123,17 @@ def thin_to(histories: Sequence[History], most_bytes: float) -> list[History]:
     return [history.thinned(fits) for history in histories]
 
 
-def places_in(clips: dict[str, Clip]) -> dict[Place, Clip]:
-    """Clips by what they are, in the order of number and role; what is none of them is left out."""
+def places_in(clips: Mapping[str, Clip], names: Collection[str]) -> dict[Place, Clip]:
+    """Clips by what they are, in the order of number and role; what is none of them is left out.
+
+    Args:
+        clips: By their names.
+        names: Those of all clips of the run: a label may end as a neighbour's name does.
+    """
     places = {}
     for name, clip in clips.items():
-        # A label may end like a neighbour's name does.
         of = name.removesuffix(_NEIGHBOUR)
-        neighbour = of != name and of in clips
+        neighbour = of != name and of in names
         if found := _NAME.fullmatch(of if neighbour else name):
             role = "neighbour" if neighbour else found[1]
             places[Place(role, int(found[2]), found[3] or "")] = clip
@@ -133,3 +142,11 @@ def places_in(clips: dict[str, Clip]) -> dict[Place, Clip]:
 
 def _is_neighbour(name: str) -> bool:
     return name.endswith(_NEIGHBOUR)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        # A training that goes on thins them out.
+        return 0

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -21,7 +20,7 @@ from gan.listen.about import about
 from gan.listen.chart import LEFT, N_COLOURS, RIGHT, WIDTH, draw_charts
 from gan.listen.clips import Clip
 from gan.listen.curves import read_curves
-from gan.listen.history import History, places_in
+from gan.listen.history import History, Place, places_in
 from gan.listen.sounds import Sound, matching_gains_db
 
 # What tells such a page from other files: it may be written again.
@@ -29,25 +28,43 @@ MARK = '<meta name="generator" content="gan listen">'
 
 # As they stand beside each other.
 _ROLES = ("real", "inverted", "sample", "neighbour")
-_MIME = {".flac": "audio/flac", ".jpg": "image/jpeg"}
 
 
-@dataclass
 class _Store:
-    """The files that a page shows: each once, by number."""
+    """The clips that a page shows: each once, by number.
 
-    link_from: Path | None
-    clips: list[dict[str, Any]] = field(default_factory=list)
-    contents: list[str] = field(default_factory=list)
-    sounds: list[Sound] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    _known: dict[str, int] = field(default_factory=dict)
+    Attributes:
+        clips: What a script has to know of each.
+        sounds: What is known of each.
+        skipped: Which could not be read, and why.
+        elements: What the page has to hold.
+        scripts: What has to lie beside it: names of scripts, and by number of a clip the sounds in them.
 
-    def add(self, clip: Clip) -> int | None:
-        """The number of a clip; None if it is damaged."""
+    Args:
+        output: The page.
+        link: Whether the clips lie beside it.
+    """
+
+    def __init__(self, output: Path, link: bool) -> None:
+        self.clips: list[dict[str, Any]] = []
+        self.sounds: list[Sound] = []
+        self.skipped: list[str] = []
+        self.elements: list[str] = []
+        self.scripts: dict[str, dict[str, str]] = {}
+        self.folder = output.with_name(f"{output.stem}_sounds")
+        self._link = link
+        self._known: dict[str, int] = {}
+
+    def add(self, clip: Clip, script: str) -> int | None:
+        """The number of a clip; None if it is damaged.
+
+        Args:
+            clip: The clip.
+            script: Name of the script that is to hold its sound, if it has to lie beside the page.
+        """
         try:
-            contents = [path.read_bytes() for path in clip]
-            digest = hashlib.sha256(b"".join(contents)).hexdigest()
+            sound_file, picture_file = (path.read_bytes() for path in clip)
+            digest = hashlib.sha256(sound_file + picture_file).hexdigest()
             if digest in self._known:
                 return self._known[digest]
             sound = Sound.of(clip)
@@ -56,24 +73,33 @@ class _Store:
             return None
         number = self._known[digest] = len(self.clips)
         self.sounds.append(sound)
-        self.clips.append(
-            {
-                "seconds": round(sound.seconds, 6),
-                "rate": sound.sample_rate,
-                "outline": base64.b64encode(sound.outline).decode("ascii"),
-                "files": [self._reference(path, content) for path, content in zip(clip, contents, strict=True)],
-            }
-        )
+        about = {
+            "seconds": round(sound.seconds, 6),
+            "rate": sound.sample_rate,
+            "outline": _base64(sound.outline),
+            "sound": f"sound-{number}",
+        }
+        if self._link:
+            self.scripts.setdefault(script, {})[f"sound-{number}"] = _base64(sound_file)
+            picture = os.path.relpath(clip.picture.resolve(), self.folder.parent.resolve())
+            about |= {"picture": quote(Path(picture).as_posix()), "script": quote(f"{self.folder.name}/{script}")}
+        else:
+            about["picture"] = f"picture-{number}"
+            for name, content in (("sound", sound_file), ("picture", picture_file)):
+                self.elements.append(f'<script type="text/plain" id="{name}-{number}">{_base64(content)}</script>')
+        self.clips.append(about)
         return number
 
-    def _reference(self, path: Path, content: bytes) -> str:
-        if self.link_from is not None:
-            return quote(Path(os.path.relpath(path.resolve(), self.link_from)).as_posix())
-        element = f"file-{len(self.contents)}"
-        text = base64.b64encode(content).decode("ascii")
-        mime = _MIME[path.suffix]
-        self.contents.append(f'<script type="text/plain" id="{element}" data-mime="{mime}">{text}</script>')
-        return element
+    def write_scripts(self) -> None:
+        """Write what lies beside the page, and remove what lay beside the one before it."""
+        for name, sounds in self.scripts.items():
+            with atomic_write(self.folder / name, sync=False) as part:
+                part.write_text(f"heard({_json(sounds)})", encoding="utf-8")
+        for path in self.folder.glob("run_*.js"):
+            if path.name not in self.scripts:
+                path.unlink()
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
 
 def write_history_page(histories: Sequence[History], output: Path, link: bool) -> list[str]:
@@ -82,8 +108,7 @@ def write_history_page(histories: Sequence[History], output: Path, link: bool) -
     Args:
         histories: The runs, thinned to what is to be on it.
         output: The page.
-        link: Whether it names the files of the clips relative to itself, which then have to stay where they are, rather
-            than holding them.
+        link: Whether sounds lie in a folder beside it and pictures where they are, rather than all of it in the page.
 
     Returns:
         What was skipped, and why.
@@ -92,21 +117,27 @@ def write_history_page(histories: Sequence[History], output: Path, link: bool) -
         InputError: If there is another file at `output`, it cannot be written, or a run's configuration cannot be read.
     """
     _refuse_other_files(output)
-    store = _Store(output.resolve().parent if link else None)
+    store = _Store(output, link)
     for history in histories:
         store.skipped += [f"{path}: the other file of this clip is missing" for path in history.halves]
-    references = [_panes(store, history, [history.references]) for history in histories]
-    samples = [_panes(store, history, [moment.clips for moment in history.moments]) for history in histories]
+    references, samples = [], []
+    for number, history in enumerate(histories):
+        references.append(_panes(store, [(f"run_{number}_references.js", places_in(history.references, ()))]))
+    for number, history in enumerate(histories):
+        names = history.names
+        moments = [
+            (f"run_{number}_epoch_{moment.epoch:04}.js", places_in(moment.clips, names)) for moment in history.moments
+        ]
+        samples.append(_panes(store, moments))
     if not store.clips:
         raise InputError(f"{histories[0].run.folder}: none of its clips can be read; {store.skipped[0]}")
     gains = matching_gains_db([sound.loudness for sound in store.sounds])
     for clip, gain in zip(store.clips, gains, strict=True):
         clip["gain"] = round(gain, 2)
-    names = [history.name for history in histories]
+    titles = [history.name for history in histories]
     last_batch = max(history.moments[-1].batches_seen for history in histories)
-    charts = draw_charts(names, [read_curves(history.run) for history in histories], last_batch)
+    charts = draw_charts(titles, [read_curves(history.run) for history in histories], last_batch)
     data = {
-        "linked": link,
         "runs": [
             {"name": history.name, "moments": [[each.epoch, each.batches_seen] for each in history.moments]}
             for history in histories
@@ -121,16 +152,17 @@ def write_history_page(histories: Sequence[History], output: Path, link: bool) -
     resources = files("gan.listen")
     page = Template(resources.joinpath("history.html").read_text(encoding="utf-8")).substitute(
         mark=MARK,
-        title=escape(" and ".join(names)),
+        title=escape(" and ".join(titles)),
         policy=_policy(link),
         style=resources.joinpath("history.css").read_text(encoding="utf-8"),
         script=resources.joinpath("history.js").read_text(encoding="utf-8"),
         about="\n".join(_about(history, number, len(histories) > 1) for number, history in enumerate(histories)),
         charts=charts.html,
         data=_json(data),
-        contents="\n".join(store.contents),
+        elements="\n".join(store.elements),
     )
     try:
+        store.write_scripts()
         with atomic_write(output) as part:
             part.write_text(page, encoding="utf-8")
     except OSError as error:
@@ -147,15 +179,14 @@ def _refuse_other_files(output: Path) -> None:
                 raise InputError(f"{output} is no page of gan listen, so it is left alone; give another --output")
 
 
-def _panes(
-    store: _Store, history: History, moments: Sequence[dict[str, Clip]]
-) -> dict[tuple[int, str], dict[str, Any]]:
-    """By index and role, the numbers of the clips of each moment, and the label."""
+def _panes(store: _Store, moments: Sequence[tuple[str, dict[Place, Clip]]]) -> dict[tuple[int, str], dict[str, Any]]:
+    """By number and role, the label and the clips of each moment, which has a script's name."""
     panes: dict[tuple[int, str], dict[str, Any]] = {}
     # What is looked at first comes first: the last epoch.
-    for when in tqdm(range(len(moments))[::-1], desc=f"read {history.name}", unit="epoch", disable=None):
-        for place, clip in places_in(moments[when]).items():
-            if (number := store.add(clip)) is not None:
+    for when in tqdm(range(len(moments))[::-1], desc="listen", unit="epoch", disable=None):
+        script, clips = moments[when]
+        for place, clip in clips.items():
+            if (number := store.add(clip, script)) is not None:
                 empty: list[int | None] = [None] * len(moments)
                 pane = panes.setdefault((place.number, place.role), {"label": place.label, "clips": empty})
                 pane["clips"][when] = number
@@ -192,12 +223,13 @@ def _about(history: History, number: int, several: bool) -> str:
 
 
 def _policy(link: bool) -> str:
-    """Nothing is fetched from anywhere: what a page may load."""
+    """What the page may load: nothing from anywhere else."""
     beside = " 'self' file:" if link else ""
-    return (
-        "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-        f"img-src blob: data:{beside}; media-src blob:{beside}"
-    )
+    return f"default-src 'none'; script-src 'unsafe-inline'{beside}; style-src 'unsafe-inline'; img-src data:{beside}"
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")
 
 
 def _json(data: Any) -> str:
