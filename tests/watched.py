@@ -6,7 +6,8 @@ from typing import Any
 
 from browser import Page
 
-# Runs before the page's own script. `started`: every sound that was begun; `level()`: what comes out, rms.
+# Runs before the page's own script. `started`: every sound that was begun; `level()`: what comes out, rms;
+# `levels`: gains that were asked for.
 _WATCH = """
 window.wrong = []; window.times = {}; window.started = [];
 for (const name of ['error', 'warn']) {
@@ -26,6 +27,12 @@ const { start } = AudioBufferSourceNode.prototype;
 AudioBufferSourceNode.prototype.start = function (when, offset) {
   started.push({ duration: this.buffer.duration, rate: this.buffer.sampleRate, offset, at: performance.now() });
   return start.call(this, when, offset);
+};
+const { linearRampToValueAtTime } = AudioParam.prototype;
+window.levels = [];
+AudioParam.prototype.linearRampToValueAtTime = function (value, when) {
+  if (value) levels.push(value);
+  return linearRampToValueAtTime.call(this, value, when);
 };
 const { connect } = AudioNode.prototype;
 AudioNode.prototype.connect = function (target, ...rest) {
@@ -48,6 +55,9 @@ window.epoch = to => {
 };
 """
 
+# Of keys that the browser itself answers.
+_CODES = {"Tab": 9, "Escape": 27}
+
 
 async def watch(page: Page) -> None:
     """Watch whatever is opened from now on."""
@@ -66,8 +76,8 @@ async def press(page: Page, *keys: str) -> None:
     """Press keys, one after the other."""
     for key in keys:
         code: dict[str, Any] = {"text": key} if len(key) == 1 else {}
-        if key == "Tab":
-            code = {"windowsVirtualKeyCode": 9}
+        if key in _CODES:
+            code = {"windowsVirtualKeyCode": _CODES[key]}
         await page.command("Input.dispatchKeyEvent", type="keyDown", key=key, **code)
         await page.command("Input.dispatchKeyEvent", type="keyUp", key=key)
         # What is drawn and heard follows in the next frame.

@@ -25,7 +25,8 @@ def about(run: Run) -> dict[str, str]:
         config = run.read_config()
         data, model = config["data"], config["model"]
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise InputError(f"{run.config}: cannot be read as the configuration of a training ({error})") from error
+        reason = " ".join(str(error).split())
+        raise InputError(f"{run.config}: cannot be read as the configuration of a training ({reason})") from error
     # Of a page that is passed on nobody needs to know where on a disk it was made.
     lines = {"data": "/".join(Path(str(data.get("images"))).parts[-2:])}
     networks = {name: _class(model.get(name)) for name in ("generator", "discriminator")}

@@ -250,7 +250,7 @@
         // A curve is told where it was measured last, not before its first point.
         const point = points.findLast(([batch]) => batch <= batchOf(run));
         const spread = deviations && point ? ` ± ${deviations[points.indexOf(point)]}` : "";
-        output.textContent = point ? `${point[1]}${spread}` : "–";
+        output.textContent = point ? `${point[1]}${spread}` : "-";
       });
     });
   }
@@ -271,6 +271,7 @@
   let context = null;
   let voice = null;
   let wanted = null;
+  let asked = 0;
 
   function decode(clip) {
     const { rate, sound, script } = data.clips[clip];
@@ -323,17 +324,20 @@
     voice = null;
   }
 
-  async function hear() {
+  async function hear(anew = false) {
     const { chosen } = state, clip = chosen?.clip ?? null;
     tell();
-    if (clip === wanted) return;
+    if (clip === wanted && !anew) return;
     wanted = clip;
+    asked += 1;
+    const own = asked;
     if (clip === null) { if (voice) { state.seconds = position(); state.sought = true; silence(); } return; }
     try {
       const buffer = await decode(clip);
-      if (wanted === clip && state.playing) begin(clip, buffer);
+      // Only what was asked for last is heard.
+      if (own === asked && state.playing) begin(clip, buffer);
     } catch (error) {
-      if (wanted === clip) { wanted = null; pause(); tell(`this browser cannot play it: ${error.message}`); }
+      if (own === asked) { wanted = null; pause(); tell(`this browser cannot play it: ${error.message}`); }
     }
   }
 
@@ -352,8 +356,7 @@
 
   function again() {
     state.sought = true;
-    wanted = null;
-    hear();
+    hear(true);
   }
 
   function play() {
@@ -372,6 +375,7 @@
     state.seconds = position();
     state.playing = false;
     silence();
+    put();
     tell();
   }
 
@@ -400,7 +404,7 @@
     const following = element("then").value === "next" ? neighbourOf(state.chosen, 1) : null;
     state.seconds = 0;
     state.sought = true;
-    if (following) { choose(following); again(); } else { pause(); put(); }
+    if (following) { choose(following); again(); } else pause();
   }
 
   // ---- Choosing.
