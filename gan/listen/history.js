@@ -505,7 +505,7 @@
   document.addEventListener("keydown", (event) => {
     const { key, target } = event;
     if (event.ctrlKey || event.altKey || event.metaKey || element("keys").open || !Object.hasOwn(KEYS, key)) return;
-    if (key.length === 1 && key !== " " && !element("shortcuts").checked) return;
+    if (key !== "?" && !element("shortcuts").checked) return;
     if (target.matches("select") || (key === " " && target.matches("button, input[type=checkbox]"))) return;
     if (key.length > 1 && target.matches("input[type=range]")) return;
     event.preventDefault();
