@@ -1,0 +1,101 @@
+"""The sound of a clip as a page needs it: length, outline, loudness."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple, Self
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+from PIL import Image
+
+from gan.errors import InputError
+from gan.listen.clips import Clip
+
+# Columns of an outline: about as many as a picture on the page has pixels in half its width.
+_N_COLUMNS = 200
+# BS.1770's gating blocks, in seconds; a shorter clip is one block.
+_BLOCK_SECONDS = 0.4
+_LEAST_SAMPLES = 16
+# Clips that are so much quieter than most stay quieter: all others would have to go down to them.
+_REACH_DB = 12.0
+
+
+class Sound(NamedTuple):
+    """What is known of a clip.
+
+    Attributes:
+        clip: Its files.
+        seconds: Length.
+        sample_rate: In Hz.
+        loudness: BS.1770's, in LUFS; minus infinity for silence.
+        outline: Largest absolute sample of each of 200 stretches, fewer if there are fewer samples; 255: full scale.
+    """
+
+    clip: Clip
+    seconds: float
+    sample_rate: int
+    loudness: float
+    outline: bytes
+
+    @classmethod
+    def of(cls, clip: Clip) -> Self:
+        """Read a clip.
+
+        Raises:
+            InputError: If one of its files is damaged.
+        """
+        try:
+            with soundfile.SoundFile(clip.sound) as file:
+                rate, n_samples = file.samplerate, file.frames
+                waveform = file.read(dtype="float32", always_2d=True).mean(axis=1)
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"{clip.sound}: cannot be read as sound ({error})") from error
+        if len(waveform) < max(n_samples, 1):
+            raise InputError(f"{clip.sound}: truncated, {len(waveform)} of {n_samples} samples are there")
+        try:
+            with Image.open(clip.picture) as picture:
+                picture.load()
+        except (OSError, SyntaxError, ValueError) as error:
+            raise InputError(f"{clip.picture}: cannot be read as a picture ({error})") from error
+        return cls(clip, n_samples / rate, rate, loudness(waveform, rate), _outline(waveform))
+
+
+def loudness(waveform: NDArray[np.float32], sample_rate: int) -> float:
+    """How loud a sound is by ITU-R BS.1770-4, in LUFS.
+
+    Args:
+        waveform: Shape (n_samples,), full scale 1. What is shorter than a gating block of 0.4 s is one block.
+        sample_rate: In Hz.
+
+    Returns:
+        LUFS; minus infinity where no block is above -70.
+    """
+    import pyloudnorm
+
+    if len(waveform) < _LEAST_SAMPLES:
+        return -math.inf
+    # A little less than the clip: seconds times rate may be a little more than the samples that they are of.
+    block = min(_BLOCK_SECONDS, (len(waveform) - 0.5) / sample_rate)
+    return float(pyloudnorm.Meter(sample_rate, block_size=block).integrated_loudness(waveform.astype(np.float64)))
+
+
+def matching_gains_db(loudnesses: Sequence[float]) -> list[float]:
+    """Gains that make sounds as loud as each other: none above 0 dB, so nothing clips and any player can do it.
+
+    The quietest sets the level, but no lower than 12 dB below the median; what is quieter stays as it is.
+
+    Args:
+        loudnesses: In LUFS.
+    """
+    heard = [each for each in loudnesses if math.isfinite(each)]
+    if not heard:
+        return [0.0] * len(loudnesses)
+    target = max(min(heard), statistics.median(heard) - _REACH_DB)
+    return [min(0.0, target - each) if math.isfinite(each) else 0.0 for each in loudnesses]
+
+
+def _outline(waveform: NDArray[np.float32]) -> bytes:
+    stretches = np.array_split(np.abs(waveform), min(_N_COLUMNS, len(waveform)))
+    return bytes(round(255 * min(1.0, float(stretch.max()))) for stretch in stretches)
