@@ -29,7 +29,7 @@ from watched import open_listening, press, watch
 from gan.commands.listen import listen
 from gan.data.demo import DEMO_SETTINGS, KINDS, synthesize
 from gan.listen.clips import Clips
-from gan.listen.picture import colour
+from gan.listen.picture import colour, jpeg
 from gan.sound.inversion import image_from_waveform
 from gan.sound.spectrogram import ImageScale
 
@@ -55,7 +55,7 @@ def make_run(folder: Path, n_epochs: int, n_samples: int) -> None:
     def write(name: str, waveform: np.ndarray, when: tuple[int, int] | None) -> None:
         waveform = waveform[:N_SAMPLES].astype(np.float32)
         image = image_from_waveform(torch.from_numpy(waveform[None]), DEMO_SETTINGS, scale)
-        clips.write(name, waveform, DEMO_SETTINGS.sample_rate, colour(image[0, 0]), when)
+        clips.write(name, waveform, DEMO_SETTINGS.sample_rate, jpeg(colour(image[0, 0])), when)
 
     for index in range(3):
         sound = 0.5 * synthesize(kinds[index % len(kinds)], rng)

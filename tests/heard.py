@@ -6,6 +6,7 @@ import numpy as np
 from conftest import SMALL, music
 
 from gan.listen.clips import Clips
+from gan.listen.picture import jpeg
 
 RATE = SMALL.sample_rate
 N_SAMPLES = SMALL.n_samples(64)
@@ -13,7 +14,7 @@ N_SAMPLES = SMALL.n_samples(64)
 
 def write(run: Path, name: str, when: tuple[int, int] | None, seed: int, gain: float = 1.0) -> None:
     picture = np.random.default_rng(seed).integers(0, 255, (64, 64, 3)).astype(np.uint8)
-    Clips(run).write(name, np.float32(gain) * music(N_SAMPLES, seed, RATE), RATE, picture, when)
+    Clips(run).write(name, np.float32(gain) * music(N_SAMPLES, seed, RATE), RATE, jpeg(picture), when)
 
 
 def make_run(folder: Path, n_epochs: int = 6, n_samples: int = 2, neighbours: tuple[int, ...] = (4,)) -> Path:

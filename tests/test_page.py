@@ -21,6 +21,7 @@ from gan.listen.chart import Axis, draw_charts
 from gan.listen.clips import Clips
 from gan.listen.curves import read_curves
 from gan.listen.history import History, Place, places_in, thin_to
+from gan.listen.picture import jpeg
 from gan.listen.sounds import Sound, loudness, matching_gains_db
 from gan.run import Run
 
@@ -264,7 +265,7 @@ def test_damaged_clips_are_skipped(tmp_path, capsys):
 def test_bad_runs(tmp_path, capsys):
     run = make_run(tmp_path / "run", n_epochs=1)
     (tmp_path / "older" / "checkpoints").mkdir(parents=True)
-    Clips(tmp_path / "started").write("real_0", music(100), RATE, np.zeros((1, 1, 3), np.uint8), None)
+    Clips(tmp_path / "started").write("real_0", music(100), RATE, jpeg(np.zeros((1, 1, 3), np.uint8)), None)
     other = tmp_path / "mine.html"
     other.write_text("<!doctype html><p>mine")
     broken = make_run(tmp_path / "broken", n_epochs=1)
