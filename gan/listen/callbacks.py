@@ -14,7 +14,7 @@ from gan.errors import InputError
 from gan.listen.board import add_picture, writers_of
 from gan.listen.clips import Clips
 from gan.listen.picture import colour, jpeg
-from gan.listen.render import fade_ends
+from gan.listen.render import fade_ends, in_a_name
 from gan.listen.sheet import Sheet
 from gan.model.gan import GAN
 from gan.seed import derive_seed
@@ -117,7 +117,7 @@ class Listen(Callback):
         """Their names in TensorBoard."""
         if not gan.n_classes:
             return [f"sample_{index}" for index in range(self.n_samples)]
-        return [f"sample_{index}_{data.class_names[index % gan.n_classes]}" for index in range(self.n_samples)]
+        return [f"sample_{index}_{in_a_name(data.class_names[index % gan.n_classes])}" for index in range(self.n_samples)]
 
     def log_neighbours(self, trainer: Trainer, gan: GAN, crops: list[Crop]) -> None:
         """Log the training crops that samples are nearest to, beside them.
