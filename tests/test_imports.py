@@ -19,6 +19,7 @@ ALLOWED = {
     "run": BASE | {"data", "sound", "model"},
     "exported": BASE | {"sound", "model"},
     "onnx": {"errors", "files", "exported"},
+    "info": BASE | {"info", "data", "sound", "run"},
     "training": BASE | {"run"},
     "phase_training": BASE | {"phase_training", "sound"},
     "commands": BASE
@@ -34,6 +35,7 @@ ALLOWED = {
         "phase_training",
         "exported",
         "onnx",
+        "info",
     },
     "__main__": {"commands"},
     "__init__": set(),

@@ -11,6 +11,7 @@ VERBS = {
     "encode": "recordings to spectrogram images",
     "decode": "pictures of spectrograms to recordings",
     "ingest": "figures of spectrograms to what a GAN trains on",
+    "info": "what a file or a folder is, and what to do with it",
     "sample": "new sounds of a run, of any length",
     "interpolate": "what lies between sounds of a run",
     "directions": "what a run's latents hold, an axis at a time",

@@ -15,10 +15,9 @@ from tqdm import tqdm
 
 from gan.errors import InputError
 from gan.seed import derive_seed
-from gan.sound.encoder import find_recordings
 from gan.sound.phase.cells import level_of
 from gan.sound.phase.steps import features_of, true_steps
-from gan.sound.recording import windows
+from gan.sound.recording import find_recordings, windows
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import stft
 

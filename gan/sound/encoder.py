@@ -14,7 +14,7 @@ from tqdm import tqdm
 from gan.errors import InputError
 from gan.files import remove_parts
 from gan.sound.codec import Origin, encode_image, read_header
-from gan.sound.recording import SUFFIXES, windows
+from gan.sound.recording import find_recordings, windows
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import magnitude_from_waveform
 
@@ -41,26 +41,6 @@ class EncodeReport:
         self.n_written += other.n_written
         self.n_kept += other.n_kept
         self.skipped += other.skipped
-
-
-def find_recordings(recordings: Path) -> list[Path]:
-    """All sound files of a folder tree by their suffix, sorted; a file is itself, whatever it is called.
-
-    Raises:
-        InputError: If there is nothing.
-    """
-    if recordings.is_file():
-        return [recordings]
-    if not recordings.is_dir():
-        raise InputError(f"{recordings}: no such file or folder; give a recording or a folder of recordings")
-    found = [
-        path
-        for path in recordings.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    ]
-    if not found:
-        raise InputError(f"{recordings}: no sound files in it; looked for {', '.join(sorted(SUFFIXES))}")
-    return sorted(found)
 
 
 def encode_recordings(
