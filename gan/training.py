@@ -197,17 +197,18 @@ class Pace(Callback):
 
     def __init__(self, lines: bool) -> None:
         self.lines = lines
-        # The last ten: other work on the machine comes and goes, and what is measured every tenth epoch counts once.
+        # The last ten: other work on the machine comes and goes.
         self._laps: deque[float] = deque(maxlen=10)
 
     @property
     def seconds(self) -> float:
-        """Of an epoch, on average."""
-        return statistics.fmean(self._laps)
+        """Of an epoch, on average, without the longest, in which something was made for once, as a classifier is."""
+        laps = sorted(self._laps)
+        return statistics.fmean(laps if len(laps) < 3 else laps[:-1])
 
     def state_dict(self) -> dict[str, Any]:
         """The last epochs' lengths, for a checkpoint."""
-        return {"laps": list(self._laps)}
+        return {"laps": list(self._laps), "seconds": self.seconds if self._laps else None}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where a checkpoint was."""

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 GAN = Path(__file__).parent.parent / "gan"
-BASE = {"errors", "files", "seed"}
+BASE = {"errors", "files", "seed", "progress"}
 ALLOWED = {
     "errors": set(),
     "files": set(),
     "seed": set(),
+    "progress": set(),
     "sound": BASE | {"sound"},
     "model": BASE | {"model"},
     "data": BASE | {"data", "sound"},

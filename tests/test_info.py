@@ -241,7 +241,7 @@ def test_the_best_epoch_and_what_the_watchdog_said(info, conditional, tmp_path):
     state = torch.load(conditional.newest_checkpoint(), weights_only=True)
     state["callbacks"]["Evaluate"]["best"] = {"frechet_mel_n65": 48.25}
     state["callbacks"]["Watchdog"]["open"] = {"silence": "8 of 8 samples are silent; try: something"}
-    state["epoch"], state["batches_seen"], state["callbacks"]["Pace"]["laps"] = 2, 6, [30.0, 50.0]
+    state["epoch"], state["batches_seen"], state["callbacks"]["Pace"]["seconds"] = 2, 6, 40.0
     torch.save(state, copy / "checkpoints" / "best.ckpt")
     state["epoch"], state["batches_seen"] = 3, 8
     torch.save(state, copy / "checkpoints" / "epoch_0003.ckpt")

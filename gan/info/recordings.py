@@ -7,7 +7,7 @@ from pathlib import Path
 from gan.errors import InputError
 from gan.info.description import Description, command, count, duration, n_bytes
 from gan.info.sample import evenly
-from gan.sound.recording import RecordingHeader, read_header
+from gan.sound.recording import RecordingHeader, read_recording_header
 
 
 def describe_recording(path: Path) -> Description:
@@ -16,7 +16,7 @@ def describe_recording(path: Path) -> Description:
     Raises:
         InputError: If it is none, empty or truncated.
     """
-    header = read_header(path)
+    header = read_recording_header(path)
     described = Description(path, f"recording, {header.kind}")
     length = "of unknown length" if header.n_samples is None else _seconds(header)
     described.add("sound", f"{length}, {header.sample_rate} Hz, {count(header.n_channels, 'channel')}")
@@ -32,7 +32,7 @@ def add_recordings(described: Description, paths: Sequence[Path]) -> None:
     headers, problems = [], []
     for path in looked_at:
         try:
-            headers.append(read_header(path, look_at_end=False))
+            headers.append(read_recording_header(path, look_at_end=False))
         except InputError as error:
             problems.append(str(error))
     about = "" if len(looked_at) == len(paths) else "about "

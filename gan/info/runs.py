@@ -156,8 +156,7 @@ def _add_progress(
     described: Description, config: dict[str, Any], state: dict[str, Any], checkpoint: Path, train: str
 ) -> None:
     done, wanted = _epochs(state), config["trainer"].get("max_epochs")
-    pace = state.get("callbacks", {}).get("Pace", {}).get("laps")
-    seconds = sum(pace) / len(pace) if pace else None
+    seconds = state.get("callbacks", {}).get("Pace", {}).get("seconds")
     each = "" if seconds is None else f", {duration(seconds)} an epoch"
     described.add("done", f"{done} of {wanted} epochs, {_batches(state):,} batches{each}")
     written = time.strftime("%Y-%m-%d %H:%M", time.localtime(checkpoint.stat().st_mtime))

@@ -123,7 +123,7 @@ class RecordingHeader:
     comment: str
 
 
-def read_header(path: Path, look_at_end: bool = True) -> RecordingHeader:
+def read_recording_header(path: Path, look_at_end: bool = True) -> RecordingHeader:
     """Read what a sound file says of itself.
 
     Args:
