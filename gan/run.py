@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import yaml
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from gan.errors import InputError
-from gan.files import atomic_write
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import ImageScale
 
@@ -264,8 +262,13 @@ class _Told:
     n_classes: int
 
 
-def load_checkpoint(path: Path, device: Any = "cpu") -> dict[str, Any]:
+def load_checkpoint(path: Path, device: Any = "cpu", mmap: bool = False) -> dict[str, Any]:
     """Read a checkpoint without running anything that stands in it, and without unpacking more than its own size.
+
+    Args:
+        path: The file.
+        device: Where to put its tensors.
+        mmap: Leave tensors in the file until they are used: for those who want to know what it is.
 
     Raises:
         InputError: If it is missing or damaged, or nothing that `torch.save` writes.
@@ -275,19 +278,24 @@ def load_checkpoint(path: Path, device: Any = "cpu") -> dict[str, Any]:
             packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
         if packed:
             raise zipfile.BadZipFile(f"{packed[0]} in it is compressed, which torch.save does not do")
-        checkpoint: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        checkpoint: dict[str, Any] = torch.load(path, map_location=device, weights_only=True, mmap=mmap)
     except Exception as error:  # torch raises whatever it stumbles over: OSError, EOFError, UnpicklingError, ...
         raise InputError(f"{path}: cannot be read as a checkpoint ({type(error).__name__}: {error})") from error
     return checkpoint
 
 
 def _load_gan(path: Path, device: Any = "cpu") -> dict[str, Any]:
-    """Read a checkpoint of a GAN.
+    state = load_checkpoint(path, device)
+    check_of_gan(state, path)
+    return state
+
+
+def check_of_gan(state: dict[str, Any], path: Path) -> None:
+    """Refuse a checkpoint that is of no GAN, or of another version.
 
     Raises:
-        InputError: If it cannot be read or is of something else.
+        InputError: If it is.
     """
-    state = load_checkpoint(path, device)
     needed = {"state_dict", "batches_seen", "ImageData"}
     if not isinstance(state, dict) or not needed <= set(state):
         raise InputError(f"{path}: a checkpoint, but of no GAN of this program; those of `python train.py` are")
@@ -295,19 +303,3 @@ def _load_gan(path: Path, device: Any = "cpu") -> dict[str, Any]:
     if not needed <= set(state["ImageData"]):
         missing = ", ".join(sorted(needed - set(state["ImageData"])))
         raise InputError(f"{path}: does not say the {missing} of its images; it is of another version of this program")
-    return state
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Checkpoints that are either whole or not there; Lightning's own go through another file system's folder."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write beside the target, sync, rename."""
-        with atomic_write(Path(path)) as part:
-            torch.save(checkpoint, part)
-
-    def load_checkpoint(
-        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        """Read plain numbers only, whatever was asked for."""
-        return load_checkpoint(Path(path), map_location)

@@ -4,21 +4,26 @@ import argparse
 import logging
 import shlex
 import shutil
+import statistics
 import sys
 import time
 import warnings
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
+import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from tqdm import tqdm
 
 from gan.errors import Diverged, InputError
 from gan.files import atomic_write
-from gan.run import AtomicCheckpointIO, Run, load_checkpoint, new_run, newest_run
+from gan.run import Run, load_checkpoint, new_run, newest_run
 
 # Lightning's own use of torch, and advice that does not fit here.
 _IGNORED_WARNINGS = (
@@ -99,7 +104,10 @@ class TrainingCLI(LightningCLI):
             logger=logger, plugins=[AtomicCheckpointIO()], enable_progress_bar=bar, **kwargs
         )
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        callbacks[:0] = [RunFolder(self), *([] if bar else [EpochLines()])]
+        callbacks.insert(0, RunFolder(self))
+        # After what listens and measures, whose time is an epoch's too; before what writes its state down.
+        last = sum(not isinstance(callback, Checkpoint) for callback in callbacks)
+        callbacks.insert(last, Pace(lines=not bar))
         return trainer
 
     def describe(self) -> list[str]:
@@ -165,18 +173,70 @@ class RunFolder(Callback):
             print(f"stopped; `{command}` goes on after the last whole epoch")
 
 
-class EpochLines(Callback):
-    """A line an epoch, for where no progress bar can be drawn."""
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Checkpoints that are either whole or not there; Lightning's own go through another file system's folder."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write beside the target, sync, rename."""
+        with atomic_write(Path(path)) as part:
+            torch.save(checkpoint, part)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read plain numbers only, whatever was asked for."""
+        return load_checkpoint(Path(path), map_location)
+
+
+class Pace(Callback):
+    """How long epochs take, with listening and measuring: kept in checkpoints, for `gan info`.
+
+    Args:
+        lines: Whether to print a line an epoch, for where no progress bar can be drawn.
+    """
+
+    def __init__(self, lines: bool) -> None:
+        self.lines = lines
+        # The last ten: other work on the machine comes and goes.
+        self._laps: deque[float] = deque(maxlen=10)
+
+    @property
+    def seconds(self) -> float:
+        """Of an epoch, on average, without the longest, in which something was made for once, as a classifier is."""
+        laps = sorted(self._laps)
+        return statistics.fmean(laps if len(laps) < 3 else laps[:-1])
+
+    def state_dict(self) -> dict[str, Any]:
+        """The last epochs' lengths, for a checkpoint."""
+        return {"laps": list(self._laps), "seconds": self.seconds if self._laps else None}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where a checkpoint was."""
+        self._laps.extend(state_dict["laps"])
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
-        self.start = time.monotonic()
+        """Start the clock, if it does not run since the last epoch."""
+        self._start = getattr(self, "_start", time.monotonic())
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print."""
+        """Note down the time, and print."""
+        now = time.monotonic()
+        self._laps.append(now - self._start)
+        self._start = now
+        if not self.lines:
+            return
         values = ", ".join(f"{name} {float(value):.3f}" for name, value in trainer.progress_bar_metrics.items())
-        seconds = time.monotonic() - self.start
-        print(f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}: {seconds:.1f} s, {values}", flush=True)
+        print(
+            f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}: {self._laps[-1]:.1f} s{self._left(trainer)}, "
+            f"{values}",
+            flush=True,
+        )
+
+    def _left(self, trainer: Trainer) -> str:
+        n_left = (trainer.max_epochs or -1) - trainer.current_epoch - 1
+        if n_left <= 0 or trainer.max_steps != -1:
+            return ""
+        return f", {tqdm.format_interval(n_left * self.seconds)} left"
 
 
 def run_training(cli: type[TrainingCLI], arguments: Sequence[str]) -> int:

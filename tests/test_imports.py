@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 GAN = Path(__file__).parent.parent / "gan"
-BASE = {"errors", "files", "seed"}
+BASE = {"errors", "files", "seed", "progress"}
 ALLOWED = {
     "errors": set(),
     "files": set(),
     "seed": set(),
+    "progress": set(),
     "sound": BASE | {"sound"},
     "model": BASE | {"model"},
     "data": BASE | {"data", "sound"},
@@ -19,6 +20,7 @@ ALLOWED = {
     "run": BASE | {"data", "sound", "model"},
     "exported": BASE | {"sound", "model"},
     "onnx": {"errors", "files", "exported"},
+    "info": BASE | {"info", "data", "sound", "run"},
     "training": BASE | {"run"},
     "phase_training": BASE | {"phase_training", "sound"},
     "commands": BASE
@@ -34,6 +36,7 @@ ALLOWED = {
         "phase_training",
         "exported",
         "onnx",
+        "info",
     },
     "__main__": {"commands"},
     "__init__": set(),

@@ -17,9 +17,13 @@ import torch
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from gan.run import load_run, newest_run
+from gan.data.crops import Crop
+from gan.evaluate.features import MelStatistics
+from gan.run import load_run, newest_run, open_data
 from gan.sound.codec import encode_image
+from gan.sound.inversion import waveform_from_image
 from gan.sound.phase.convergence import spectral_convergence_db
+from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import db_from_image, magnitude_from_db, magnitude_from_waveform
 
@@ -43,7 +47,7 @@ def execute(tmp_path, monkeypatch):
 
     def run(name: str, after: str = "", **settings: object) -> NotebookNode:
         folder = tmp_path / "notebooks"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         path = Path(shutil.copy(ROOT / "notebooks" / name, folder))
         notebook = nbformat.read(path, as_version=4)
         for setting, value in settings.items():
@@ -73,7 +77,7 @@ def shown(notebook: NotebookNode, kind: str) -> list[str]:
 
 def players(notebook: NotebookNode) -> list[tuple[str, int, np.ndarray]]:
     """Title, sample rate and waveform of each player."""
-    titles = [text.strip("*") for text in shown(notebook, "text/markdown")]
+    titles = [text.strip("*") for text in shown(notebook, "text/markdown") if text.startswith("**")]
     sounds = []
     for html in shown(notebook, "text/html"):
         (encoded,) = re.findall(r'src="data:audio/wav;base64,([^"]+)"', html)
@@ -294,3 +298,112 @@ def test_phase_of_a_sample_and_a_recording(execute, tmp_path, sound, runs, monke
         distance = spectral_convergence_db(torch.from_numpy(waveform).float(), asked, trained.settings)
         said = float(played_title.removeprefix(title).removesuffix(" dB"))
         assert said == pytest.approx(float(distance), abs=0.15)
+
+
+# A run of two epochs on a few demo sounds.
+TINY = [
+    "--data.batch_size=8",
+    "--data.validation_fraction=0.3",
+    "--model.generator.init_args.base_channels=2",
+    "--model.discriminator.init_args.base_channels=2",
+    "--evaluate.every_n_epochs=100",
+    "--trainer.log_every_n_steps=1",
+    "--trainer.accelerator=cpu",
+]
+
+
+def table_in(notebook: NotebookNode) -> dict[str, dict[str, float]]:
+    """The numbers of each row of `gan evaluate`'s table."""
+    (text,) = [text for text in shown(notebook, "text/markdown") if text.startswith("|")]
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    (_, *names), _, *numbers = lines
+    values = {name: [float(cell.split(" ")[0]) if cell else np.nan for cell in cells] for name, *cells in numbers}
+    return {row: {name: cells[place] for name, cells in values.items()} for place, row in enumerate(names)}
+
+
+@pytest.mark.slow
+def test_train_and_listen_and_evaluate_it(execute, tmp_path, monkeypatch):
+    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    after = "print('kept:', [curve('loss/generator')[0], chosen, distances.tolist(), shares])"
+    notebook = execute("3_train_and_listen.ipynb", N_SOUNDS=96, MAX_EPOCHS=2, OPTIONS=TINY, after=after)
+    text = printed(notebook)
+    assert "Warning" not in printed(notebook, "stderr")
+    assert len(shown(notebook, "image/png")) == 6
+    run = newest_run(tmp_path / "runs")
+    assert re.search(r"^epoch 1 of 2: .* s, [0-9:]+ left, ", text, flags=re.M)
+    assert f"gan sample {run.folder} --label bell" in text
+    steps, epochs, distances, shares = json.loads(text.split("kept: ")[1])
+    trained = load_run(run)
+    assert steps == list(range(1, trained.batches_seen + 1))
+    assert epochs == [0, 1]
+    assert shares == pytest.approx(np.arange(7) / 6)
+
+    # What was heard of the training, then eight kinds, the way, and three sounds beside their neighbours.
+    sounds = players(notebook)
+    names = [title for title, _, _ in sounds]
+    assert names[:2] == ["real", "inverted"]
+    assert [name.split(",")[0] for name in names[2:6]] == ["sample_0_bell"] * 2 + ["sample_1_flute"] * 2
+    kinds = ["bell", "flute", "hat", "kick", "marimba", "pluck", "snare", "voice"]
+    assert names[6:14] == [f"{number}: {kind}" for number, kind in enumerate(kinds)]
+    assert names[14] == "From bell to kick, one after the other"
+    assert len(names) == 21
+    assert {rate for _, rate, _ in sounds} == {RATE}
+    n_samples = 127 * 128
+    assert [len(waveform) for _, _, waveform in sounds] == [n_samples] * 14 + [7 * n_samples] + [n_samples] * 6
+    # The sounds are the model's own.
+    latents = torch.randn(8, trained.gan.latent_dim, generator=torch.Generator().manual_seed(0))
+    images = trained.gan.sample(latents, torch.arange(8))
+    made = waveform_from_image(images, trained.scale, DeepGriffinLim(trained.settings, n_iter=32)).numpy()
+    made = made * 0.5 / np.abs(made).max()
+    for number in range(8):
+        assert np.abs(sounds[6 + number][2] - made[number]).max() < 2e-4
+    # No training crop is nearer than the one that is said to be the nearest.
+    data = open_data(run, run.newest_checkpoint())
+    embedding = MelStatistics(data.settings, data.scale, data.n_frames, texture=0.0)
+    crops = data.crops()
+    real = torch.cat([embedding(crops.__getitems__([Crop(index, 0)]).images) for index in data.train_images])
+    nearest = torch.cdist(embedding(images).double(), real.double()).min(1).values
+    assert distances == pytest.approx(nearest.tolist(), rel=1e-3)
+
+    notebook = execute("4_evaluate.ipynb", N_IMAGES=64)
+    text = printed(notebook)
+    assert "Warning" not in printed(notebook, "stderr")
+    assert f"{run.folder.name}: {trained.batches_seen} batches seen, checkpoints newest" in text
+    assert "This run was not measured while it was trained" in text
+    rows = table_in(notebook)
+    assert list(rows) == ["held-out recordings", "the same, inverted", "newest", "untrained", "noise"]
+    assert rows["held-out recordings"]["accuracy"] > 0.5
+    assert len(shown(notebook, "image/png")) == 6
+
+
+@pytest.mark.slow
+def test_evaluate_without_a_run(execute, monkeypatch):
+    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    after = (
+        "print('kept:', [{name: float(spectrum(group.images).mean()) for name, group in groups.items()}, "
+        "near.distances.tolist(), chosen, {tag: [event.step for event in events.Scalars(tag)] for tag in followed}])"
+    )
+    notebook = execute("4_evaluate.ipynb", N_IMAGES=64, after=after)
+    text = printed(notebook)
+    assert "Warning" not in printed(notebook, "stderr")
+    assert len(shown(notebook, "image/png")) == 7
+    rows = table_in(notebook)
+    assert list(rows) == ["held-out recordings", "the same, inverted", "newest", "best", "untrained", "noise"]
+    (frechet,) = [name for name in rows["noise"] if name.startswith("frechet_mel")]
+    held_out, inverted, newest, _, _, noise = (row[frechet] for row in rows.values())
+    assert held_out < inverted < newest < noise
+    spectra, distances, chosen, followed = json.loads(text.split("kept: ")[1].replace("'", '"'))
+    # The samples that are shown go from the nearest to the farthest.
+    assert sorted(distances) == [distances[number] for number in np.argsort(distances)]
+    assert [distances[number] for number in chosen] == sorted(distances[number] for number in chosen)
+    assert distances[chosen[0]] == min(distances)
+    assert distances[chosen[-1]] == max(distances)
+    assert spectra["the same, inverted"] == pytest.approx(spectra["held-out recordings"], abs=1.0)
+    assert all(len(steps) == 2 for steps in followed.values())
+    assert len(followed) == 6
+    assert [title for title, _, _ in players(notebook)] == [
+        f"Sample {chosen[0]}",
+        "The training crop nearest to it",
+        f"Sample {chosen[3]}",
+        "The training crop nearest to it",
+    ]

@@ -9,11 +9,12 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser
 from torch import Tensor
-from tqdm import tqdm
 
 from gan.commands.parsing import parse_with_phase
 from gan.errors import InputError
+from gan.progress import Progress, say
 from gan.sound.alignment import align
+from gan.sound.codec import read_header
 from gan.sound.figure.figure import Figure
 from gan.sound.figure.options import FigureOptions
 from gan.sound.figure.reader import SUFFIXES
@@ -70,35 +71,37 @@ def decode(
     targets = _targets(pictures, output)
     n_skipped = n_unlike = 0
     shown: list[tuple[str, str]] = []
-    for path, target in (bar := tqdm(targets.items(), desc="decode", unit="picture", disable=None)):
-        try:
-            picture = read_picture(path, options)
-        except InputError as error:
-            n_skipped += 1
-            bar.write(f"skipped {error}", file=sys.stderr)
-            continue
-        if picture.figure is not None:
-            # Of many alike one table says it all.
-            found = [(finding.name, finding.value) for finding in picture.figure.findings]
-            if found != shown:
-                bar.write(f"{path}:\n{picture.figure.table()}")
-            shown = found
-            for warning in picture.figure.warnings:
-                bar.write(f"{path}: {warning}")
-        waveform = phase(picture.settings)(picture.magnitude, picture.n_samples)
-        gain, note = _gain(picture, float(waveform.abs().max()), subtype)
-        write_recording(target, (waveform * gain).numpy(), picture.settings.sample_rate, subtype)
-        convergence_db = float(spectral_convergence_db(waveform, picture.magnitude, picture.settings))
-        quality = f", spectral convergence {convergence_db:.1f} dB" if gain else ""
-        bar.write(f"{target}: {len(waveform) / picture.settings.sample_rate:.2f} s, {note}{quality}")
-        if report:
-            bar.write(_write_report(target, picture.figure, path))
-        if reference is not None:
+    cells = {path: _cells(path) for path in targets}
+    with Progress("decode", "picture", len(targets), sum(cells.values())) as progress:
+        for path, target in progress.over(targets.items(), lambda item: cells[item[0]]):
             try:
-                bar.write(_losses(picture, waveform, gain, reference))
+                picture = read_picture(path, options)
             except InputError as error:
-                n_unlike += 1
-                bar.write(f"not compared: {error}", file=sys.stderr)
+                n_skipped += 1
+                say(f"skipped {error}", file=sys.stderr)
+                continue
+            if picture.figure is not None:
+                # Of many alike one table says it all.
+                found = [(finding.name, finding.value) for finding in picture.figure.findings]
+                if found != shown:
+                    say(f"{path}:\n{picture.figure.table()}")
+                shown = found
+                for warning in picture.figure.warnings:
+                    say(f"{path}: {warning}")
+            waveform = phase(picture.settings)(picture.magnitude, picture.n_samples)
+            gain, note = _gain(picture, float(waveform.abs().max()), subtype)
+            write_recording(target, (waveform * gain).numpy(), picture.settings.sample_rate, subtype)
+            convergence_db = float(spectral_convergence_db(waveform, picture.magnitude, picture.settings))
+            quality = f", spectral convergence {convergence_db:.1f} dB" if gain else ""
+            say(f"{target}: {len(waveform) / picture.settings.sample_rate:.2f} s, {note}{quality}")
+            if report:
+                say(_write_report(target, picture.figure, path))
+            if reference is not None:
+                try:
+                    say(_losses(picture, waveform, gain, reference))
+                except InputError as error:
+                    n_unlike += 1
+                    say(f"not compared: {error}", file=sys.stderr)
     if n_skipped:
         print(f"{n_skipped} of {len(targets)} pictures were skipped", file=sys.stderr)
     return 1 if n_skipped or n_unlike else 0
@@ -139,6 +142,15 @@ def _targets(pictures: list[Path], output: Path | None) -> dict[Path, Path]:
         if other != path:
             raise InputError(f"{other} and {path} would both become {target}; decode them into separate folders")
     return targets
+
+
+def _cells(path: Path) -> float:
+    """About how much work is in a picture: cells of an image of `gan encode`, bytes of what has to be found first."""
+    try:
+        header = read_header(path)
+    except (InputError, OSError):
+        return float(path.stat().st_size) if path.exists() else 0.0
+    return float(header.n_frames * header.settings.n_freqs)
 
 
 def _losses(picture: Picture, waveform: Tensor, gain: float, reference: Path) -> str:

@@ -6,13 +6,13 @@ from typing import Literal
 
 import torch
 from jsonargparse import ArgumentParser
-from tqdm import tqdm
 
 from gan.commands.parsing import parse_with_phase
 from gan.errors import InputError
 from gan.evaluate.directions import find_directions
 from gan.listen.page import INDEX, write_page
 from gan.listen.render import class_of, in_a_name, latents_of, lengths, magnitude_of, refuse_existing, write_sound
+from gan.progress import Progress, say
 from gan.run import load_best
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
@@ -87,10 +87,11 @@ def directions(
     reconstruct = phase(trained.settings)
     about = f"{trained.about}, seed {seed}"
     about += f", label {trained.class_names[chosen]}" if trained.class_names else ""
-    for (axis, step), path in tqdm(paths.items(), desc="directions", unit="sound", disable=None):
-        magnitude = magnitude_of(trained, [trained.gan.sample(latents + places[step] * found.axes[axis], labels)])
-        comment = f"{about}, axis {axis + 1} at {places[step]:+.2g}"
-        tqdm.write(write_sound(path, magnitude, n_samples, trained, reconstruct, comment))
+    with Progress("directions", "sound", len(paths)) as progress:
+        for (axis, step), path in progress.over(paths.items()):
+            magnitude = magnitude_of(trained, [trained.gan.sample(latents + places[step] * found.axes[axis], labels)])
+            comment = f"{about}, axis {axis + 1} at {places[step]:+.2g}"
+            say(write_sound(path, magnitude, n_samples, trained, reconstruct, comment))
     write_page(output)
     print(f"to listen, open {output / INDEX}")
     return 0

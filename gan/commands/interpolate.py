@@ -8,7 +8,6 @@ import torch
 from jsonargparse import ArgumentParser
 from torch import Tensor
 from torch.nn.functional import one_hot
-from tqdm import tqdm
 
 from gan.commands.parsing import parse_with_phase
 from gan.errors import InputError
@@ -25,6 +24,7 @@ from gan.listen.render import (
     refuse_existing,
     write_sound,
 )
+from gan.progress import Progress, say
 from gan.run import Trained, load_best
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
@@ -101,11 +101,12 @@ def interpolate(
         magnitude = magnitude_of(trained, _travel(trained, ends, weights))
         print(write_sound(paths[0], magnitude, n_samples, trained, reconstruct, about))
     else:
-        for share, path in zip(shares, tqdm(paths, desc="interpolate", unit="sound", disable=None), strict=True):
-            mixed = None if weights is None else between(weights, share, torch.lerp)
-            images = trained.gan.sample(between(ends, share, slerp), mixed)
-            comment = f"{about}, at {share:g}"
-            tqdm.write(write_sound(path, magnitude_of(trained, [images]), n_samples, trained, reconstruct, comment))
+        with Progress("interpolate", "sound", len(paths)) as progress:
+            for share, path in progress.over(zip(shares, paths, strict=True)):
+                mixed = None if weights is None else between(weights, share, torch.lerp)
+                images = trained.gan.sample(between(ends, share, slerp), mixed)
+                comment = f"{about}, at {share:g}"
+                say(write_sound(path, magnitude_of(trained, [images]), n_samples, trained, reconstruct, comment))
     write_page(output)
     print(f"to listen, open {output / INDEX}")
     return 0

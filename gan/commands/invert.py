@@ -5,13 +5,13 @@ from pathlib import Path
 
 import torch
 from jsonargparse import ArgumentParser
-from tqdm import tqdm
 
 from gan.commands.parsing import parse_with_phase
 from gan.errors import InputError
 from gan.evaluate.latents import Latent, find_latent
 from gan.listen.page import INDEX, write_page
 from gan.listen.render import LATENT_SUFFIX, class_of, lengths, magnitude_of, refuse_existing, write_sound
+from gan.progress import Progress
 from gan.run import load_best
 from gan.sound.inversion import image_from_waveform
 from gan.sound.phase.deep import DeepGriffinLim
@@ -76,11 +76,10 @@ def invert(
         loudest_db = float(db_from_magnitude(magnitude_from_waveform(waveform, settings), top_db=None).max())
         waveform *= 10.0 ** ((scale.top_db - loudest_db) / 20.0)
     target = image_from_waveform(waveform, settings, scale)
-    with tqdm(total=steps, desc="invert", unit="step", disable=None) as bar:
+    with Progress("invert", "step", steps) as progress:
 
         def watch(error: float) -> None:
-            bar.set_postfix(error=f"{error:.3f}", refresh=False)
-            bar.update()
+            progress.advance(note=f"error {error:.3f}")
 
         found = find_latent(trained.gan, target, latent_length, classes, steps, seed, watch)
     name = None if found.number is None else trained.class_names[found.number]

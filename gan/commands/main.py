@@ -11,14 +11,15 @@ VERBS = {
     "encode": "recordings to spectrogram images",
     "decode": "pictures of spectrograms to recordings",
     "ingest": "figures of spectrograms to what a GAN trains on",
-    "listen": "a page on which runs are judged by ear and eye",
     "sample": "new sounds of a run, of any length",
     "interpolate": "what lies between sounds of a run",
     "directions": "what a run's latents hold, an axis at a time",
     "invert": "the latent of a run that is nearest to a recording",
     "export": "the generator of a run in one file",
+    "listen": "a page on which runs are judged by ear and eye",
     "evaluate": "what a run generates against what it was trained on",
     "blind": "a blind listening test of runs, and its score",
+    "info": "what a file or a folder is, and what to do with it",
     "train-phase": "recordings to a network that knows more of the phase",
 }
 

@@ -7,7 +7,6 @@ from typing import Literal
 import torch
 from jsonargparse import ArgumentParser
 from torch import Tensor
-from tqdm import tqdm
 
 from gan.commands.parsing import parse_with_phase
 from gan.errors import InputError
@@ -24,6 +23,7 @@ from gan.listen.render import (
     refuse_existing,
     write_sound,
 )
+from gan.progress import Progress, say
 from gan.run import Trained, load_best
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
@@ -94,10 +94,11 @@ def sample(
     refuse_existing(sounds, overwrite)
 
     reconstruct = phase(trained.settings)
-    for path, (latents, chosen, comment) in tqdm(sounds.items(), desc="sample", unit="sound", disable=None):
-        labels = None if chosen is None else torch.tensor([chosen])
-        magnitude = magnitude_of(trained, trained.gan.sample_blocks(latents, labels))
-        tqdm.write(write_sound(path, magnitude, n_samples, trained, reconstruct, comment))
+    with Progress("sample", "sound", len(sounds)) as progress:
+        for path, (latents, chosen, comment) in progress.over(sounds.items()):
+            labels = None if chosen is None else torch.tensor([chosen])
+            magnitude = magnitude_of(trained, trained.gan.sample_blocks(latents, labels))
+            say(write_sound(path, magnitude, n_samples, trained, reconstruct, comment))
     write_page(output)
     print(f"to listen, open {output / INDEX}")
     return 0

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
-from tqdm import tqdm
 
 from gan.data.building import Building
 from gan.data.kind import Kind, common_settings, kind_of_most
@@ -19,6 +18,7 @@ from gan.data.store import FORMAT, ImageStore, Version, content_hash, write_inde
 from gan.data.workers import memory_budget, work_through
 from gan.errors import InputError
 from gan.files import remove_parts
+from gan.progress import Progress
 from gan.sound.figure.options import FigureOptions
 from gan.sound.settings import SpectrogramSettings
 
@@ -217,14 +217,18 @@ class _Build:
             outcome = first.pop(source.file, None) or self._stored(source, kind)
             return read_as(source, kind, self._options, outcome)
 
-        bar = tqdm(total=len(sources), initial=len(sources) - len(jobs), desc="store", unit="image", disable=None)
-        with bar, closing(self._work(jobs, read)) as results:
+        # What was read to find the kind, or stands in the old store, takes no time.
+        known = set(first) | {source.file for source in jobs if source.version in self._old_index}
+        sizes = {source.file: source.version[1] for source in sources}
+        progress = Progress("store", "image", len(sources), sum(sizes.values()))
+        with progress, closing(self._work(jobs, read)) as results:
+            progress.advance(sum(sizes[file] for file in done & sizes.keys()), len(sources) - len(jobs), there=True)
             for source, outcome in results:
                 if isinstance(outcome, Decoded):
                     building.add(outcome)
                 else:
                     building.skip(source.version, outcome)
-                bar.update()
+                progress.advance(sizes[source.file], there=source.file in known)
 
     def _work(
         self, sources: Iterable[Source], read: Callable[[Source], Outcome]

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
-from tqdm import trange
 
 from gan.data.store import ImageStore
+from gan.progress import each
 from gan.seed import derive_seed
 from gan.sound.spectrogram import ImageScale
 
@@ -210,7 +210,7 @@ def per_frequency_scale(dataset: CropDataset, crops: Sequence[Crop]) -> ImageSca
     chosen = spread_evenly(crops, _N_STATISTICS)
     n_freqs = dataset.store.settings.n_freqs - 1
     total, squares = torch.zeros(2, n_freqs, dtype=torch.float64)
-    for start in trange(0, len(chosen), _N_READ, desc="levels", unit_scale=_N_READ, unit="crop", disable=None):
+    for start in each(range(0, len(chosen), _N_READ), "levels", "part"):
         images = dataset.__getitems__(chosen[start : start + _N_READ]).images.double()
         total += images.sum((0, 1, 3))
         squares += images.square().sum((0, 1, 3))

@@ -8,12 +8,12 @@ import numpy as np
 import soundfile
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from gan.data import instruments
 from gan.data.signals import N_SAMPLES, SAMPLE_RATE, Array, filtered, highpass
 from gan.errors import InputError
 from gan.files import atomic_write, remove_parts
+from gan.progress import Progress
 from gan.sound.encoder import encode_recordings
 from gan.sound.settings import SpectrogramSettings
 
@@ -184,18 +184,21 @@ def make_demo(folder: Path, n_sounds: int = 1300, seed: int = 0) -> None:
     made = Parallel(n_jobs=-1, backend="threading", return_as="generator_unordered")(
         delayed(_make_recording)(recordings, index, seed) for index in range(n_sounds)
     )
-    for _ in tqdm(made, total=n_sounds, desc="synthesize", unit="sound", disable=None):
-        pass
+    with Progress("synthesize", "sound", n_sounds) as progress:
+        for there in made:
+            progress.advance(there=there)
     report = encode_recordings(recordings, folder / "images", DEMO_SETTINGS)
     if report.skipped:
         raise InputError(f"{report.skipped[0]}; delete it and make the demo set again")
 
 
-def _make_recording(recordings: Path, index: int, seed: int) -> None:
+def _make_recording(recordings: Path, index: int, seed: int) -> bool:
+    """Returns whether it was there already."""
     kind = KINDS[index % len(KINDS)]
     path = recordings / kind / f"{kind}_{index:04d}.wav"
     if path.exists():
-        return
+        return True
     sound = synthesize(kind, np.random.default_rng([seed, index]))
     with atomic_write(path) as part:
         soundfile.write(part, sound, SAMPLE_RATE, subtype="PCM_16", format="WAV")
+    return False

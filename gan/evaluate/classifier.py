@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool1d, cross_entropy
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
-from tqdm import trange
 
 from gan.data.crops import Crop, CropDataset, fresh_frames, side_by_side, spread_evenly
 from gan.data.datamodule import ImageData
@@ -20,6 +19,7 @@ from gan.data.store import content_hash
 from gan.errors import InputError
 from gan.evaluate.features import Embedding
 from gan.files import atomic_write
+from gan.progress import each
 from gan.seed import derive_seed
 from gan.sound.mel import band_averages
 from gan.sound.settings import SpectrogramSettings
@@ -214,7 +214,7 @@ def train_classifier(data: ImageData, seed: int) -> Classifier:
         optimizer = AdamW(classifier.parameters(), weight_decay=0.05)
         schedule = OneCycleLR(optimizer, _LEARNING_RATE, total_steps=_N_STEPS)
         classifier.train()
-        for _ in trange(_N_STEPS, desc="classifier", unit="batch", disable=None):
+        for _ in each(range(_N_STEPS), "classifier", "step"):
             chosen = torch.randint(len(levels), (_BATCH_SIZE,))
             loss = cross_entropy(classifier.logits_from_levels(_changed(levels[chosen])), labels[chosen])
             optimizer.zero_grad()

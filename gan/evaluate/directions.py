@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gan.model.gan import GAN
+from gan.progress import each
 from gan.seed import derive_seed
 
 _BATCH = 64
@@ -48,7 +49,7 @@ def find_directions(gan: GAN, n_axes: int, n_samples: int = 1000, seed: int = 0)
     images = torch.cat(
         [
             gan.sample(latents[part], None if labels is None else labels[part]).flatten(1).float().cpu()
-            for part in torch.split(torch.arange(n_samples), _BATCH)
+            for part in each(torch.split(torch.arange(n_samples), _BATCH), "look", "part")
         ]
     )
     images -= images.mean(0)

@@ -18,6 +18,7 @@ from gan.evaluate.features import Embedding, MelStatistics
 from gan.evaluate.metrics import density_coverage, frechet_distance, inception_score, kernel_distance, n_different_bins
 from gan.evaluate.neighbours import Neighbours, copy_rate
 from gan.model.gan import GAN
+from gan.progress import each
 from gan.seed import derive_seed
 from gan.sound.inversion import image_from_waveform, waveform_from_image
 
@@ -198,7 +199,9 @@ class Evaluation:
             real = torch.cat(list(self._images(self._held_out)))
             labels = self._labels(self._held_out)
             yield Group(HELD_OUT, real, labels)
-            heard = torch.cat([self._inverted(images, inversion) for images in torch.split(real, _BATCH)])
+            heard = torch.cat(
+                [self._inverted(images, inversion) for images in each(torch.split(real, _BATCH), "invert", "part")]
+            )
             yield Group("the same, inverted", heard, labels)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "noise"))
         yield Group("noise", 2.0 * torch.rand(self.n_block, 1, *self.data.image_size, generator=generator) - 1.0)
@@ -210,7 +213,7 @@ class Evaluation:
         labels = torch.randperm(self.n_images, generator=generator) % gan.n_classes if gan.n_classes else None
         images = [
             gan.sample(latents[part], None if labels is None else labels[part]).float().cpu()
-            for part in torch.split(torch.arange(self.n_images), _BATCH)
+            for part in each(torch.split(torch.arange(self.n_images), _BATCH), f"generate, {name}", "part")
         ]
         return Group(name, torch.cat(images), labels)
 

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from gan.data.crops import Crop, CropDataset
 from gan.errors import InputError
 from gan.evaluate.features import SlidingEmbedding
+from gan.progress import each
 
 # Windows of a stretch, and what a batch of stretches may have: 16 MB of cells a copy, 8 MB of distances for 128 images.
 _N_STARTS = 1024
@@ -89,7 +89,7 @@ class Neighbours:
         # Those of the same length together, so that little is read for nothing.
         stretches.sort(key=lambda stretch: stretch.n_starts)
         batch: list[_Stretch] = []
-        for stretch in tqdm(stretches, desc="neighbours", unit="stretch", disable=None):
+        for stretch in each(stretches, "neighbours", "part", lambda stretch: stretch.n_starts + n_frames):
             n_windows = (len(batch) + 1) * stretch.n_starts
             n_cells = (len(batch) + 1) * (stretch.n_starts + n_frames - 1) * self._crops.store.settings.n_freqs
             if batch and (n_cells > _MAX_CELLS or n_windows > _MAX_WINDOWS):

@@ -11,14 +11,13 @@ from lightning import LightningDataModule
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, TensorDataset
-from tqdm import tqdm
 
 from gan.errors import InputError
+from gan.progress import each, say
 from gan.seed import derive_seed
-from gan.sound.encoder import find_recordings
 from gan.sound.phase.cells import level_of
 from gan.sound.phase.steps import features_of, true_steps
-from gan.sound.recording import windows
+from gan.sound.recording import find_recordings, windows
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import stft
 
@@ -100,12 +99,12 @@ class StepData(LightningDataModule):
             str(path.relative_to(self.recordings)) if path != self.recordings else path.name for path in paths
         ]
         n_wanted = max(2, math.ceil(self.minutes * 60 / _EXCERPT_SECONDS))
-        for number, path in enumerate(tqdm(paths, desc="read", unit="recording", disable=None)):
+        for number, path in enumerate(each(paths, "read", "recording", lambda path: path.stat().st_size)):
             rng = np.random.default_rng(derive_seed(self.seed, "excerpts", number))
             try:
                 found, n_windows = self._draw(path, math.ceil(n_wanted / len(paths)), rng)
             except InputError as error:
-                print(f"skipped {error}", file=sys.stderr)
+                say(f"skipped {error}", file=sys.stderr)
                 continue
             # The end of a long recording, or every so many-th short one.
             n_held_back = max(n_windows >= _LONG, round(n_windows * self.validation_fraction))

@@ -10,22 +10,24 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
-from torch import Tensor
 
 from gan.errors import InputError
 from gan.files import atomic_write
 from gan.sound.settings import SpectrogramSettings
-from gan.sound.spectrogram import magnitude_from_db
+
+if TYPE_CHECKING:
+    # Not at run time: what stands in a file's header is known without torch.
+    from torch import Tensor
 
 Codes = NDArray[np.uint8 | np.uint16]
 
 _TEXT_KEY = "spectrogram"
+_DESCRIPTION = "Description"
 _FORMAT = 1
 # Our own guard against decompression bombs, in place of Pillow's global one: 30 hours at librosa's default grid.
 _MAX_PIXELS = 4_000_000_000
@@ -59,12 +61,14 @@ class ImageHeader:
         level_db: Level of white (the loudest cell) in dB, 0 dB being a magnitude of 1; None if all is silence.
         n_frames: Width of the image.
         origin: Where the sound came from; None if it was not recorded.
+        description: Text for people.
     """
 
     settings: SpectrogramSettings
     level_db: float | None
     n_frames: int
     origin: Origin | None
+    description: str = ""
 
     @property
     def n_samples(self) -> int:
@@ -72,7 +76,7 @@ class ImageHeader:
         return self.settings.n_samples(self.n_frames) if self.origin is None else self.origin.n_samples
 
 
-def codes_from_magnitude(magnitude: Tensor, settings: SpectrogramSettings) -> tuple[Codes, float | None]:
+def codes_from_magnitude(magnitude: "Tensor", settings: SpectrogramSettings) -> tuple[Codes, float | None]:
     """Quantise a magnitude spectrogram in equal steps of dB below its loudest cell.
 
     Args:
@@ -83,6 +87,8 @@ def codes_from_magnitude(magnitude: Tensor, settings: SpectrogramSettings) -> tu
         The codes, same shape, 0 for the floor and 2**bits - 1 for the loudest cell, and the loudest cell's level in
         dB (None for silence, whose codes are all 0).
     """
+    import torch
+
     top = 2**settings.bits - 1
     dtype = np.uint16 if settings.bits == 16 else np.uint8
     loudest = float(magnitude.max())
@@ -93,12 +99,16 @@ def codes_from_magnitude(magnitude: Tensor, settings: SpectrogramSettings) -> tu
     return codes.numpy().astype(dtype), 20.0 * math.log10(loudest)
 
 
-def magnitude_from_codes(codes: Codes, level_db: float | None, settings: SpectrogramSettings) -> Tensor:
+def magnitude_from_codes(codes: Codes, level_db: float | None, settings: SpectrogramSettings) -> "Tensor":
     """Inverse of `codes_from_magnitude`, to half a quantisation step; what lay below the floor comes back at it.
 
     Returns:
         Linear amplitude, float32, shape of the codes.
     """
+    import torch
+
+    from gan.sound.spectrogram import magnitude_from_db
+
     if level_db is None:
         return torch.zeros(codes.shape)
     top = 2**settings.bits - 1
@@ -108,7 +118,7 @@ def magnitude_from_codes(codes: Codes, level_db: float | None, settings: Spectro
 
 def encode_image(
     path: Path,
-    magnitude: Tensor,
+    magnitude: "Tensor",
     settings: SpectrogramSettings,
     origin: Origin | None = None,
     description: str = "",
@@ -126,7 +136,7 @@ def encode_image(
         What stands in the file's text.
     """
     codes, level_db = codes_from_magnitude(magnitude, settings)
-    header = ImageHeader(settings, level_db, codes.shape[1], origin)
+    header = ImageHeader(settings, level_db, codes.shape[1], origin, description)
     text = {
         "format": _FORMAT,
         "settings": settings.to_dict(),
@@ -136,7 +146,7 @@ def encode_image(
     info = PngImagePlugin.PngInfo()
     info.add_itxt(_TEXT_KEY, json.dumps(text, ensure_ascii=False))
     if description:
-        info.add_itxt("Description", description)
+        info.add_itxt(_DESCRIPTION, description)
     with atomic_write(path) as part:
         Image.fromarray(np.ascontiguousarray(codes[::-1])).save(part, "PNG", pnginfo=info)
     return header
@@ -150,6 +160,22 @@ def read_header(path: Path) -> ImageHeader:
     """
     with path.open("rb") as file:
         return _header(_open(path, file), path)
+
+
+def read_whole_header(path: Path) -> ImageHeader:
+    """Read the text of an image file and every part's checksum, still without decoding its pixels.
+
+    Raises:
+        InputError: If it is not a PNG that `encode_image` wrote, or is damaged.
+    """
+    with path.open("rb") as file:
+        image = _open(path, file)
+        header = _header(image, path)
+        try:
+            image.verify()
+        except (OSError, SyntaxError, ValueError) as error:
+            raise InputError(f"{path}: the image is damaged ({error}); encode its recording again") from error
+    return header
 
 
 def has_header(path: Path) -> bool:
@@ -180,7 +206,7 @@ def read_codes(path: Path) -> tuple[Codes, ImageHeader]:
     return codes[::-1], header
 
 
-def decode_image(path: Path) -> tuple[Tensor, ImageHeader]:
+def decode_image(path: Path) -> "tuple[Tensor, ImageHeader]":
     """Inverse of `encode_image`.
 
     Returns:
@@ -226,4 +252,4 @@ def _header(image: PngImagePlugin.PngImageFile, path: Path) -> ImageHeader:
         )
     if image.width != n_frames:
         raise InputError(f"{path}: {image.width} pixels wide, but its sound makes {n_frames}; was it resized?")
-    return ImageHeader(settings, level_db, image.width, origin)
+    return ImageHeader(settings, level_db, image.width, origin, str(image.info.get(_DESCRIPTION, "")))

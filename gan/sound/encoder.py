@@ -6,15 +6,16 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
+from typing import Self
 
 import torch
 from joblib import effective_n_jobs
-from tqdm import tqdm
 
 from gan.errors import InputError
 from gan.files import remove_parts
+from gan.progress import Progress
 from gan.sound.codec import Origin, encode_image, read_header
-from gan.sound.recording import SUFFIXES, windows
+from gan.sound.recording import find_recordings, read_recording_header, windows
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import magnitude_from_waveform
 
@@ -41,26 +42,6 @@ class EncodeReport:
         self.n_written += other.n_written
         self.n_kept += other.n_kept
         self.skipped += other.skipped
-
-
-def find_recordings(recordings: Path) -> list[Path]:
-    """All sound files of a folder tree by their suffix, sorted; a file is itself, whatever it is called.
-
-    Raises:
-        InputError: If there is nothing.
-    """
-    if recordings.is_file():
-        return [recordings]
-    if not recordings.is_dir():
-        raise InputError(f"{recordings}: no such file or folder; give a recording or a folder of recordings")
-    found = [
-        path
-        for path in recordings.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    ]
-    if not found:
-        raise InputError(f"{recordings}: no sound files in it; looked for {', '.join(sorted(SUFFIXES))}")
-    return sorted(found)
 
 
 def encode_recordings(
@@ -109,15 +90,20 @@ def encode_recordings(
     stop = Event()
     # Threads, not processes: files, resampling, transforms and compression all run outside of Python's lock, and a
     # process would first spend seconds importing torch.
-    with ThreadPoolExecutor(effective_n_jobs(n_jobs)) as pool:
-        jobs = [
-            pool.submit(
-                _encode_recording, path, images / path.relative_to(root), settings, window_samples, step_samples, stop
-            )
-            for path in paths
-        ]
+    seconds = {path: _seconds(path) for path in paths}
+    with (
+        Progress("encode", "recording", len(paths), sum(seconds.values())) as progress,
+        ThreadPoolExecutor(effective_n_jobs(n_jobs)) as pool,
+    ):
+
+        def encode(path: Path) -> EncodeReport:
+            target = images / path.relative_to(root)
+            with _Part(progress, seconds[path]) as part:
+                return _encode_recording(path, target, settings, window_samples, step_samples, stop, part)
+
+        jobs = [pool.submit(encode, path) for path in paths]
         try:
-            for job in tqdm(as_completed(jobs), total=len(jobs), desc="encode", unit="recording", disable=None):
+            for job in as_completed(jobs):
                 report.add(job.result())
         except BaseException:
             # Python ends badly while threads still compute: let them finish the image they are at.
@@ -128,12 +114,47 @@ def encode_recordings(
     return report
 
 
+class _Part:
+    """A recording's part of all work, in seconds of sound, reported as its windows are done."""
+
+    def __init__(self, progress: Progress, seconds: float) -> None:
+        self._progress = progress
+        self._left = seconds
+
+    def advance(self, seconds: float, there: bool) -> None:
+        done = min(self._left, seconds)
+        self._left -= done
+        self._progress.advance(done, 0, there)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        # What was not read, because all was there already or it is damaged, took no time.
+        self._progress.advance(self._left, 1, there=True)
+
+
+def _seconds(path: Path) -> float:
+    """Length of a recording; 0 if it does not say."""
+    try:
+        header = read_recording_header(path, look_at_end=False)
+    except InputError:
+        return 0.0
+    return (header.n_samples or 0) / header.sample_rate
+
+
 def _image_path(target: Path, index: int) -> Path:
     return target.with_name(f"{target.name}.{index:04d}.png")
 
 
 def _encode_recording(
-    recording: Path, target: Path, settings: SpectrogramSettings, window_samples: int, step_samples: int, stop: Event
+    recording: Path,
+    target: Path,
+    settings: SpectrogramSettings,
+    window_samples: int,
+    step_samples: int,
+    stop: Event,
+    part: _Part,
 ) -> EncodeReport:
     relative = Path(os.path.relpath(recording.resolve(), target.parent.resolve())).as_posix()
     changed_ns = recording.stat().st_mtime_ns
@@ -148,7 +169,8 @@ def _encode_recording(
             start_second = window.start_sample / settings.sample_rate
             origin = Origin(relative, start_second, len(window.waveform), window.last)
             path = _image_path(target, index)
-            if _origin_there(path, changed_ns, settings) == origin:
+            there = _origin_there(path, changed_ns, settings) == origin
+            if there:
                 report.n_kept += 1
             else:
                 magnitude = magnitude_from_waveform(torch.from_numpy(window.waveform), settings)
@@ -160,6 +182,7 @@ def _encode_recording(
                     ) from error
                 report.n_written += 1
             index += 1
+            part.advance(step_samples / settings.sample_rate, there)
     except _WriteError:
         stop.set()
         raise

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gan.errors import InputError
+from gan.progress import each
 from gan.sound.phase.cells import audible_cells, check_tolerance
 from gan.sound.phase.griffin_lim import GriffinLim
 from gan.sound.phase.growth import grow, neighbours
@@ -79,7 +80,8 @@ class DeepGriffinLim(GriffinLim):
         def grown(magnitude: Tensor, phase: Tensor) -> Tensor:
             audible = audible_cells(magnitude, self.tolerance_db)
             stft = torch.polar(magnitude, phase)
-            for first in range(0, len(magnitude), _GROWN_FRAMES):
+            firsts = range(0, len(magnitude), _GROWN_FRAMES)
+            for first in each(firsts, "phase", "part", lambda first: min(_GROWN_FRAMES, len(magnitude) - first)):
                 before, behind = max(0, first - _CONTEXT_FRAMES), first + _GROWN_FRAMES + _CONTEXT_FRAMES
                 frames = slice(before, behind)
                 self._grow(network, magnitude[frames], stft[frames], audible[frames], first - before)

@@ -1,0 +1,1 @@
+"""What a file or folder is, in a few lines, without training, building or writing anything."""
