@@ -117,7 +117,8 @@ class Listen(Callback):
         """Their names in TensorBoard."""
         if not gan.n_classes:
             return [f"sample_{index}" for index in range(self.n_samples)]
-        return [f"sample_{index}_{in_a_name(data.class_names[index % gan.n_classes])}" for index in range(self.n_samples)]
+        labels = [in_a_name(data.class_names[index % gan.n_classes]) for index in range(self.n_samples)]
+        return [f"sample_{index}_{label}" for index, label in enumerate(labels)]
 
     def log_neighbours(self, trainer: Trainer, gan: GAN, crops: list[Crop]) -> None:
         """Log the training crops that samples are nearest to, beside them.
