@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NoReturn
 
 import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -236,7 +236,12 @@ class Pace(Callback):
         n_left = (trainer.max_epochs or -1) - trainer.current_epoch - 1
         if n_left <= 0 or trainer.max_steps != -1:
             return ""
-        return f", {tqdm.format_interval(n_left * self.seconds)} left"
+        seconds = n_left * self.seconds
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            # A run of a given time may end before its epochs do.
+            if isinstance(callback, Timer) and (remaining := callback.time_remaining()) is not None:
+                seconds = min(seconds, max(0.0, remaining))
+        return f", {tqdm.format_interval(seconds)} left"
 
 
 def run_training(cli: type[TrainingCLI], arguments: Sequence[str]) -> int:

@@ -142,6 +142,8 @@ def _small_run(root: Path, *arguments: str) -> Run:
         options = ["--data.images=images", "--listen.n_samples=1", "--listen.n_references=1"]
         options += [f"--trainer.default_root_dir={root}", "--trainer.max_epochs=2"]
         assert train.run_training(train.GANCLI, [*SMALL_RUN, *options, *arguments]) == 0
+        # Two that begin in the same second would have the same name.
+        newest_run(root).folder.rename(root / f"{root.name}_run")
     return newest_run(root)
 
 

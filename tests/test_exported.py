@@ -67,7 +67,7 @@ def test_endless(endless, tmp_path):
     exported = Exported.load(path)
     latents = torch.randn(1, exported.generator.latent_length(500))
     torch.testing.assert_close(exported.images(latents), load_run(endless).gan.sample(latents), rtol=0, atol=1e-6)
-    assert exported.waveforms(latents).shape == (1, 503 * 32)
+    assert exported.waveforms(latents).shape == (1, 499 * 32)
 
 
 def rewritten(file: Path, **metadata: str) -> Path:
