@@ -112,10 +112,10 @@ async def points(page: Page, run: str, plugin: str, tag: str) -> list[Any]:
     return answer
 
 
-async def leaf_through(page: Page, card: str, content: str, shots: Path) -> set[str]:
-    """Tags of all cards of a dashboard, page after page, each with what it is for in it."""
+async def leaf_through(page: Page, card: str, content: str, shots: Path, group: str = "") -> set[str]:
+    """Tags of all cards of a dashboard or of one group in it, page after page, each with what it is for in it."""
     tags: set[str] = set()
-    cards = f"deep('{card}').map(card => card.tag).sort()"
+    cards = f"deep('{card}').map(card => card.tag).filter(tag => tag.startsWith('{group}')).sort()"
     filled = f"deep('{card}').every(card => deep('{content}', card.shadowRoot).length)"
     forward = "deep('paper-button').find(button => button.innerText.match(/next page/i) && !button.disabled)"
     seen = ""
@@ -195,10 +195,15 @@ async def look(address: str, profile: Path, shots: Path) -> None:
         assert await slide(page) == EPOCH_STEPS
 
         await page.open(f"{address}#images")
-        tags = await leaf_through(page, "tf-image-loader", "img", shots / "images")
-        assert tags == {f"image/{name}" for name in SOUNDS} | {"grid/references", "grid/samples"}
+        tags = await leaf_through(page, "tf-image-loader", "img", shots / "images", "image/")
+        assert tags == {f"image/{name}" for name in SOUNDS}
         for name in ("real_0", "inverted_0", "sample_0_neighbour"):
             await look_at_picture(page, run, f"image/{name}")
+        for name, steps in (("references", [0]), ("samples", EPOCH_STEPS)):
+            assert [point["step"] for point in await points(page, run, "images", f"grid/{name}")] == steps
+        sheets = "deep('tf-image-loader').filter(card => card.tag.startsWith('grid/'))"
+        wide = "card => deep('img', card.shadowRoot)[0].naturalWidth > 800"
+        assert await page.evaluate(f"{sheets}.map({wide})") == [True, True]
 
         await page.open(f"{address}#scalars")
         tags = await leaf_through(page, "tf-scalar-card", "text", shots / "scalars")
