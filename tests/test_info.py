@@ -222,7 +222,9 @@ def test_a_run_and_its_checkpoints(info, conditional):
     assert state.startswith("ended 20")
     assert resume == f"go on: python train.py --resume {conditional.folder} --trainer.max_epochs 4"
     assert "best" not in facts
-    assert facts["listen"].startswith(f"tensorboard --logdir {conditional.folder} --samples_per_plugin ")
+    page, tensorboard = facts["listen"].splitlines()
+    assert page == f"gan listen {conditional.folder}"
+    assert tensorboard.startswith(f"tensorboard --logdir {conditional.folder} --samples_per_plugin ")
     assert facts["next"] == f"gan sample {conditional.folder}\ngan evaluate {conditional.folder}"
 
     facts = info(conditional.newest_checkpoint())

@@ -223,7 +223,7 @@ async def look(address: str, profile: Path, shots: Path) -> None:
         await page.open(f"{address}#custom_scalars")
         for title in ("losses", "stripes and buzz, dB"):
             await page.wait_for(f"deep('*').some(element => element.innerText == '{title}')")
-        await page.wait_for("deep('g path, .line').length")
+        await page.wait_for("deep('text').length > 20")
         await page.screenshot(shots / "custom_scalars.png")
 
         await page.open(f"{address}#hparams")

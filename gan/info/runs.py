@@ -46,7 +46,8 @@ def describe_run(folder: Path) -> Description:
     described.add("watchdog", *_symptoms(state))
     described.add("size", n_bytes(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())))
     options = "--samples_per_plugin audio=1000,images=1000"
-    described.add("listen", f"{command('tensorboard', '--logdir', folder)} {options}")
+    pages = [] if "StepData" in state else [command("gan", "listen", folder)]
+    described.add("listen", *pages, f"{command('tensorboard', '--logdir', folder)} {options}")
     if "StepData" in state:
         weights = folder / _PHASE_WEIGHTS
         described.add("next", decode_with(weights))
