@@ -86,6 +86,8 @@ class Board(Callback):
             writer._get_file_writer().add_summary(hparams({}, {})[2])
 
     def _write_card(self, trainer: Trainer, module: LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
         assert isinstance(module, GAN)
         lines = [f"- {line}" for line in self._describe()]
         if self._seconds:
