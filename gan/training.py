@@ -13,15 +13,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
-import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor
 from tqdm import tqdm
 
-from gan.errors import Diverged, InputError
+from gan.checkpoints import AtomicCheckpointIO, Checkpoints, made_by
+from gan.errors import Diverged, InputError, Stopped
 from gan.files import atomic_write
 from gan.run import Run, load_checkpoint, new_run, newest_run
 
@@ -31,7 +31,7 @@ _IGNORED_WARNINGS = (
     ".*does not have many workers",
     ".*no `val_dataloader`",
     "Total length of `list` across ranks is zero",
-    "Checkpoint directory .* exists and is not empty",
+    "You're resuming from a checkpoint that ended before the epoch ended",
     "The number of training batches .* is smaller than the logging interval",
     "LightningCLI's args parameter is intended to run from within Python",
 )
@@ -66,8 +66,10 @@ class TrainingCLI(LightningCLI):
 
     def __init__(self, arguments: Sequence[str]) -> None:
         self.resumed = self._find_resumed(arguments)
-        self.checkpoint = self.resumed.newest_checkpoint() if self.resumed else None
-        self.state = load_checkpoint(self.checkpoint) if self.checkpoint else None
+        self.checkpoint: Path | None = None
+        self.state: dict[str, Any] | None = None
+        if self.resumed:
+            self.checkpoint, self.state = _newest_undamaged(self.resumed.checkpoints())
         config = self.resumed.config if self.resumed else self.default_config
         super().__init__(
             model_class=self.module,
@@ -81,11 +83,14 @@ class TrainingCLI(LightningCLI):
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add --resume and the checkpoints' options."""
+        """Add --resume, --init-from and the checkpoints' options."""
         parser.add_argument(
             "--resume", nargs="?", const="", metavar="RUN", help="Go on with a run's folder; with the newest if none."
         )
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_argument(
+            "--init-from", type=Path, metavar="CHECKPOINT", help="Begin a new run with the weights of this checkpoint."
+        )
+        parser.add_lightning_class_args(Checkpoints, "checkpoint")
         parser.link_arguments("seed_everything", "data.seed")
         parser.link_arguments("seed_everything", "model.seed")
 
@@ -120,7 +125,15 @@ class TrainingCLI(LightningCLI):
         self.datamodule.setup("fit")
         if self.state:
             self.datamodule.load_state_dict(self.state[type(self.datamodule).__qualname__])
-        self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint, weights_only=True)
+            _compare_made_by(self.state)
+        elif self.config.init_from:
+            _load_weights(self.model, self.config.init_from)
+        # Lightning reads it itself.
+        self.state = None
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        (checkpoints,) = (each for each in callbacks if isinstance(each, Checkpoints))
+        with checkpoints.stopping:
+            self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint, weights_only=True)
 
     def _find_resumed(self, arguments: Sequence[str]) -> Run | None:
         """The run that --resume means: the named one, or the newest below --trainer.default_root_dir.
@@ -129,16 +142,81 @@ class TrainingCLI(LightningCLI):
         """
         parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         parser.add_argument("--resume", nargs="?", const="")
+        parser.add_argument("--init-from", "--init_from")
         parser.add_argument("--trainer.default_root_dir", dest="root", default=self.root)
         given, _ = parser.parse_known_args(arguments)
         if given.resume is None:
             return None
+        if given.init_from is not None:
+            raise InputError("--resume goes on with a run, --init-from begins a new one; give one of them")
         try:
-            run = Run(Path(given.resume)) if given.resume else newest_run(Path(given.root))
-            run.newest_checkpoint()
+            run = Run(Path(given.resume)) if given.resume else newest_run(Path(given.root), in_epoch=True)
+            if not (run.checkpoints() and run.config.exists()):
+                run.newest_checkpoint()
         except InputError as error:
             raise InputError(f"nothing to resume: {error}") from error
         return run
+
+
+def _newest_undamaged(checkpoints: Sequence[Path]) -> tuple[Path, dict[str, Any]]:
+    """The first one that can be read, and what is in it; those that cannot be are named.
+
+    Raises:
+        InputError: If none can be read.
+    """
+    first, *others = checkpoints
+    try:
+        return first, load_checkpoint(first)
+    except InputError as error:
+        if not others:
+            raise
+        print(f"note: {error}; trying the one before it, {others[0].name}", file=sys.stderr)
+    return _newest_undamaged(others)
+
+
+def _put_aside_newer(run: Run, resumed: Path) -> None:
+    """Rename what is newer than the checkpoint that a run goes on from, and damaged: it will be written again."""
+    found = run.checkpoints()
+    for path in found[: found.index(resumed)]:
+        path.replace(path.with_name(f"{path.name}.damaged"))
+
+
+def _compare_made_by(state: dict[str, Any]) -> None:
+    """Say what makes this process calculate other last digits than the one that saved a checkpoint."""
+    now = made_by()
+    before = state.get("made_by", {})
+    changed = [f"{name} {before[name]} (now {now[name]})" for name in now if before.get(name, now[name]) != now[name]]
+    if changed:
+        print(f"note: the run was saved with {', '.join(changed)}: it goes on, but not to the bit as if never stopped")
+
+
+def _load_weights(module: LightningModule, path: Path) -> None:
+    """Begin with a checkpoint's weights.
+
+    Raises:
+        InputError: If it cannot be read, or its weights are not those of the module's networks.
+    """
+    saved = load_checkpoint(path).get("state_dict")
+    if not isinstance(saved, dict):
+        raise InputError(f"{path}: a checkpoint without weights; those of `python train.py` have them")
+    own = module.state_dict()
+    # What is no tensor is a state of the training, as an augmentation's probability.
+    sizes, wanted = (
+        {name: tuple(value.shape) for name, value in state.items() if isinstance(value, Tensor)}
+        for state in (saved, own)
+    )
+    differing = [
+        f"{name} {sizes.get(name, 'is not there')} instead of {wanted.get(name, 'nothing')}"
+        for name in sorted(sizes.keys() | wanted.keys())
+        if sizes.get(name) != wanted.get(name)
+    ]
+    if differing:
+        more = f", and {len(differing) - 3} more" if len(differing) > 3 else ""
+        raise InputError(
+            f"{path}: its weights do not fit the networks of this run: {', '.join(differing[:3])}{more}; "
+            "use the options of the run that it is of"
+        )
+    module.load_state_dict(own | {name: saved[name] for name in sizes})
 
 
 class RunFolder(Callback):
@@ -152,6 +230,8 @@ class RunFolder(Callback):
         if not trainer.is_global_zero:
             return
         run = self.cli.run
+        if self.cli.checkpoint:
+            _put_aside_newer(run, self.cli.checkpoint)
         config = self.cli.config.clone()
         config.pop("resume")
         with atomic_write(run.config) as part:
@@ -168,24 +248,10 @@ class RunFolder(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Say how to go on."""
-        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
-            command = f"{self.cli.command} --resume {self.cli.run.folder}"
-            print(f"stopped; `{command}` goes on after the last whole epoch")
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Checkpoints that are either whole or not there; Lightning's own go through another file system's folder."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write beside the target, sync, rename."""
-        with atomic_write(Path(path)) as part:
-            torch.save(checkpoint, part)
-
-    def load_checkpoint(
-        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        """Read plain numbers only, whatever was asked for."""
-        return load_checkpoint(Path(path), map_location)
+        if isinstance(exception, Stopped) and trainer.is_global_zero:
+            command = shlex.join([*self.cli.command.split(), "--resume", str(self.cli.run.folder)])
+            how = f"`{command}` goes on" if self.cli.run.checkpoints() else "there is nothing to resume"
+            print(f"{exception}; {how}")
 
 
 class Pace(Callback):
@@ -199,6 +265,7 @@ class Pace(Callback):
         self.lines = lines
         # The last ten: other work on the machine comes and goes.
         self._laps: deque[float] = deque(maxlen=10)
+        self._elapsed = 0.0
 
     @property
     def seconds(self) -> float:
@@ -208,15 +275,17 @@ class Pace(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The last epochs' lengths, for a checkpoint."""
-        return {"laps": list(self._laps), "seconds": self.seconds if self._laps else None}
+        elapsed = time.monotonic() - self._start
+        return {"laps": list(self._laps), "seconds": self.seconds if self._laps else None, "elapsed": elapsed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where a checkpoint was."""
         self._laps.extend(state_dict["laps"])
+        self._elapsed = state_dict.get("elapsed", 0.0)
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock, if it does not run since the last epoch."""
-        self._start = getattr(self, "_start", time.monotonic())
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock, with what a resumed epoch took before."""
+        self._start = time.monotonic() - self._elapsed
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note down the time, and print."""
@@ -245,9 +314,15 @@ def run_training(cli: type[TrainingCLI], arguments: Sequence[str]) -> int:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
+    name = cli.command.split()[-1]
     try:
         cli(arguments).train()
     except (InputError, Diverged) as error:
-        print(f"{cli.command.split()[-1]}: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         return 1 if isinstance(error, Diverged) else 2
+    except Stopped as stopped:
+        return stopped.exit_code
+    except KeyboardInterrupt:
+        print(f"{name}: stopped before the training began", file=sys.stderr)
+        return 130
     return 0

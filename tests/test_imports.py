@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 GAN = Path(__file__).parent.parent / "gan"
-BASE = {"errors", "files", "seed", "progress"}
+BASE = {"errors", "files", "seed", "progress", "stopping"}
 ALLOWED = {
     "errors": set(),
     "files": set(),
     "seed": set(),
     "progress": set(),
+    "stopping": set(),
     "sound": BASE | {"sound"},
     "model": BASE | {"model"},
     "data": BASE | {"data", "sound"},
@@ -21,7 +22,8 @@ ALLOWED = {
     "exported": BASE | {"sound", "model"},
     "onnx": {"errors", "files", "exported"},
     "info": BASE | {"info", "data", "sound", "run"},
-    "training": BASE | {"run"},
+    "checkpoints": BASE | {"run"},
+    "training": BASE | {"run", "checkpoints"},
     "phase_training": BASE | {"phase_training", "sound"},
     "commands": BASE
     | {

@@ -270,20 +270,22 @@ def test_the_time_left_of_a_run(monkeypatch, capsys):
     """Epochs of 10 s, every fifth of 14, a classifier once, a machine that becomes busy; kept in a checkpoint."""
     from gan.training import Pace
 
-    now = 0.0
+    now, spent = 0.0, 7.0
     monkeypatch.setattr("gan.training.time.monotonic", lambda: now)
     lengths = [10.0 + 4.0 * (epoch % 5 == 4) for epoch in range(50)] + [20.0] * 50
     lengths[4] = 80.0
     pace = Pace(lines=True)
+    pace.on_train_start(None, None)
     for epoch, length in enumerate(lengths):
-        if epoch == 60:
-            # Stopped, and resumed an hour later.
+        if epoch in (60, 70):
+            # Stopped, and resumed an hour later; once within an epoch.
+            now += spent if epoch == 70 else 0.0
             kept, pace = pace.state_dict(), Pace(lines=True)
-            pace.load_state_dict(kept)
             now += 3600
+            pace.load_state_dict(kept)
+            pace.on_train_start(None, None)
         trainer = SimpleNamespace(current_epoch=epoch, max_epochs=100, max_steps=-1, progress_bar_metrics={"loss": 0.5})
-        pace.on_train_epoch_start(trainer, None)
-        now += length
+        now += length - (spent if epoch == 70 else 0.0)
         pace.on_train_epoch_end(trainer, None)
     said = capsys.readouterr().out.splitlines()
     assert said[1] == "epoch 2 of 100: 10.0 s, 16:20 left, loss 0.500"

@@ -54,6 +54,14 @@ class Board(Callback):
         self._describe = describe
         self._seconds: list[float] = []
 
+    def state_dict(self) -> dict[str, Any]:
+        """How long the epoch under way has taken, for a checkpoint."""
+        return {"elapsed": time.monotonic() - self._start}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where a checkpoint was."""
+        self._start = time.monotonic() - state_dict["elapsed"]
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what is known before the first epoch."""
         layout = {
