@@ -1,6 +1,7 @@
 """What every training's command line has: a run folder that is never written into twice, --resume, a line an epoch."""
 
 import argparse
+import glob
 import logging
 import shlex
 import shutil
@@ -78,7 +79,8 @@ class TrainingCLI(LightningCLI):
             run=False,
             auto_configure_optimizers=False,
             save_config_callback=None,
-            parser_kwargs={"default_config_files": [str(config)], "prog": self.command},
+            # They are patterns, and brackets in a folder's name would be a part of one.
+            parser_kwargs={"default_config_files": [glob.escape(str(config))], "prog": self.command},
             args=list(arguments),
         )
 

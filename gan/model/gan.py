@@ -300,7 +300,8 @@ class GAN(LightningModule):
                     group["lr"] = self._lr_factor * rate
                 elif rate != begun_with:
                     group["lr"] *= rate / begun_with
-                group["initial_lr"] = rate
+                if self.lr_scheduler is not None:
+                    group["initial_lr"] = rate
         for scheduler, rate in zip(checkpoint["lr_schedulers"], rates, strict=False):
             _rebase(scheduler, rate)
 
