@@ -20,7 +20,7 @@ from gan.files import atomic_write, remove_parts
 from gan.run import Run, load_checkpoint
 from gan.stopping import Stopping
 
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Checkpoints(Checkpoint):
@@ -73,7 +73,7 @@ class Checkpoints(Checkpoint):
             number = self.stopping.signal or signal.SIGTERM
             where = f"after batch {seen}" if seen else "before its first batch"
             saved = "" if seen == self._saved else f", last saved after batch {self._saved}"
-            raise Stopped(f"stopped {where}{saved}", number)
+            raise Stopped(f"stopped {where}{saved}", 128 + number)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save; Lightning calls this after all others' and the module's own."""
@@ -116,7 +116,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 torch.save(checkpoint, file)
         except (OSError, RuntimeError) as error:
             cause = error if isinstance(error, OSError) else error.__context__
-            if not isinstance(cause, OSError) or cause.errno not in _DISK_FULL:
+            if not isinstance(cause, OSError) or cause.errno not in DISK_FULL:
                 raise
             print(
                 f"warning: {path} could not be saved ({cause.strerror}); older checkpoints are kept and the training "

@@ -21,7 +21,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from tqdm import tqdm
 
-from gan.checkpoints import AtomicCheckpointIO, Checkpoints, made_by
+from gan.checkpoints import DISK_FULL, AtomicCheckpointIO, Checkpoints, made_by
 from gan.errors import Diverged, InputError, Stopped
 from gan.files import atomic_write
 from gan.run import Run, load_checkpoint, new_run, newest_run
@@ -134,8 +134,21 @@ class TrainingCLI(LightningCLI):
         self.state = None
         callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         (checkpoints,) = (each for each in callbacks if isinstance(each, Checkpoints))
-        with checkpoints.stopping:
-            self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint, weights_only=True)
+        try:
+            with checkpoints.stopping:
+                self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint, weights_only=True)
+        except Stopped as stopped:
+            raise Stopped(f"{stopped}; {self._how_to_go_on()}", stopped.exit_code) from stopped
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            where = error.filename or self.run.folder
+            raise Stopped(f"{where}: {error.strerror}; make room on the disk; {self._how_to_go_on()}", 1) from error
+
+    def _how_to_go_on(self) -> str:
+        if not self.run.checkpoints():
+            return "there is nothing to resume"
+        return f"`{shlex.join([*self.command.split(), '--resume', str(self.run.folder)])}` goes on"
 
     def _find_resumed(self, arguments: Sequence[str]) -> Run | None:
         """The run that --resume means: the named one, or the newest below --trainer.default_root_dir.
@@ -248,13 +261,6 @@ class RunFolder(Callback):
         print(f"listen: {shlex.join(map(str, [tensorboard, *options]))}")
         print("then open http://localhost:6006/#audio")
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Say how to go on."""
-        if isinstance(exception, Stopped) and trainer.is_global_zero:
-            command = shlex.join([*self.cli.command.split(), "--resume", str(self.cli.run.folder)])
-            how = f"`{command}` goes on" if self.cli.run.checkpoints() else "there is nothing to resume"
-            print(f"{exception}; {how}")
-
 
 class Pace(Callback):
     """How long epochs take, with listening and measuring: kept in checkpoints, for `gan info`.
@@ -323,6 +329,7 @@ def run_training(cli: type[TrainingCLI], arguments: Sequence[str]) -> int:
         print(f"{name}: {error}", file=sys.stderr)
         return 1 if isinstance(error, Diverged) else 2
     except Stopped as stopped:
+        print(f"{name}: {stopped}", file=sys.stderr)
         return stopped.exit_code
     except KeyboardInterrupt:
         print(f"{name}: stopped before the training began", file=sys.stderr)

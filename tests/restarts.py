@@ -6,6 +6,7 @@
 import hashlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -44,9 +45,10 @@ class Trainings:
 
         Args:
             arguments: Of train.py.
-            request: `strike`, where a signal comes: see `_STRIKES`; `number`, which signal; `group`, whether it
-                goes to those that prepare batches too; `kill_after`, seconds until SIGKILL follows; `without`, what is
-                taken out of the program, see `_WITHOUT`.
+            request: `strike`, where a signal comes, see `_STRIKES`; `number`, which signal; `group`, whether it goes to
+                those that prepare batches too; `sleep`, seconds that follow in the same place; `kill_after`, seconds
+                until SIGKILL follows; `without`, what is taken out of the program, see `_WITHOUT`; `file_size`, the
+                most bytes of a file.
         """
         assert self._server.stdin is not None
         assert self._server.stdout is not None
@@ -73,7 +75,7 @@ class Trainings:
 
 
 def contents(run: Run) -> dict[str, str]:
-    """Digests of what a run ended with: its checkpoint part by part, its best one's weights, curves, sounds and files."""
+    """Digests of what a run ended with: its checkpoint part by part, its best one's weights, curves and sounds."""
     state = torch.load(run.newest_checkpoint(), weights_only=True)
     state["callbacks"] = {name: value for name, value in state["callbacks"].items() if name not in _CLOCKS}
     found = {f"checkpoint {name}": _digest(value) for name, value in state.items()}
@@ -134,7 +136,14 @@ def _strike_in_step(blow: Callable[[], None], batch: int) -> None:
     """After the discriminator's step of a batch, from 1, before the generator's."""
     from gan.model.gan import GAN
 
-    _before(GAN, "_generator_step", lambda gan: blow() if gan.batches_seen + 1 == batch else None)
+    step = GAN._discriminator_step
+
+    def stepping(self: GAN, *arguments: Any) -> None:
+        step(self, *arguments)
+        if self.batches_seen + 1 == batch:
+            blow()
+
+    GAN._discriminator_step = stepping  # type: ignore[method-assign]
 
 
 def _strike_in_validation(blow: Callable[[], None], batch: int) -> None:
@@ -147,12 +156,11 @@ def _strike_in_listening(blow: Callable[[], None], batch: int) -> None:
     """When the first sound is heard and the second not yet."""
     from gan.listen.callbacks import Listen
 
-    log, heard = Listen._log, []
+    log = Listen._log
 
     def logging(self: Listen, trainer: Any, gan: Any, name: str, *others: Any) -> None:
-        if gan.batches_seen == batch and heard:
+        if gan.batches_seen == batch and name.startswith("sample_1"):
             blow()
-        heard.append(name)
         log(self, trainer, gan, name, *others)
 
     Listen._log = logging  # type: ignore[method-assign]
@@ -237,19 +245,11 @@ def _without_settled_counters() -> None:
     gan.checkpoints._settle = lambda fit_loop: None
 
 
-def _without_flush() -> None:
-    """Curves are on the disk when TensorBoard's writer likes."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    SummaryWriter.flush = lambda self: None
-
-
 _WITHOUT = {
     "position": _without_position,
     "seeds": _without_seeds,
     "losses": _without_losses,
     "settled counters": _without_settled_counters,
-    "flush": _without_flush,
 }
 
 
@@ -268,7 +268,10 @@ def _train(request: dict[str, Any]) -> int:
             os._exit(0)
         number = signal.Signals[request["number"]]
         os.killpg(0, number) if request.get("group") else os.kill(os.getpid(), number)
+        time.sleep(request.get("sleep", 0))
 
+    if "file_size" in request:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size"], resource.RLIM_INFINITY))
     for strike, batch in request.get("strike", {}).items():
         _STRIKES[strike](blow, batch)
     for name in request.get("without", ()):

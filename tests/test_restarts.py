@@ -1,14 +1,20 @@
 """Runs that are stopped at every kind of moment and gone on with, as often as one likes: nothing of them is lost."""
 
+import contextlib
 import os
 import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import SMALL_RUN
 from restarts import Trainings, contents
 
+from gan.errors import InputError
 from gan.run import Run, newest_run
+from gan.stopping import Stopping
 
 # Five batches an epoch.
 EPOCH, N_EPOCHS = 5, 3
@@ -131,17 +137,11 @@ def test_what_is_taken_out_is_missed(trainings, unstopped, root, without, lost):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("without", "strike", "options", "lost"),
-    [
-        ("losses", {"step": 8}, [], "checkpoint callbacks"),
-        ("settled counters", {"step": 8}, [], "checkpoint loops"),
-        ("flush", {"step": 8}, [], "loss/generator"),
-    ],
+    ("without", "lost"), [("losses", "checkpoint callbacks"), ("settled counters", "checkpoint loops")]
 )
-def test_what_is_taken_out_is_missed_elsewhere(trainings, unstopped, root, without, strike, options, lost):
-    strikes = [{"strike": strike, "number": "SIGKILL"}]
-    run = go(trainings, "plain", root, strikes, *options, without=[without])
-    assert lost in differing(contents(run), unstopped("plain", *options))
+def test_what_is_taken_out_is_missed_elsewhere(trainings, unstopped, root, without, lost):
+    strikes = [{"strike": {"step": 8}, "number": "SIGKILL"}]
+    assert lost in differing(contents(go(trainings, "plain", root, strikes, without=[without])), unstopped("plain"))
 
 
 MOMENTS = [
@@ -165,3 +165,186 @@ def test_each_signal_at_each_moment(trainings, unstopped, root, kind, strike, nu
         pytest.skip("there is nothing yet")
     run = go(trainings, kind, root, [{"strike": strike, "number": number}])
     assert not differing(contents(run), unstopped(kind))
+
+
+def test_a_disk_that_is_full_for_a_while(trainings, unstopped, root):
+    """Files can be no longer than a part of a checkpoint: the older ones stay, and from there it goes on."""
+    here = f"--trainer.default_root_dir={root}"
+    assert trainings.run(*PLAIN, here, strike={"step": 7}, number="SIGTERM") == 143
+    (folder,) = root.iterdir()
+    before = {path: path.read_bytes() for path in Run(folder).checkpoints()}
+    assert trainings.run("--resume", here, strike={"step": 12}, number="SIGTERM", file_size=1_000_000) == 143
+    said = trainings.said.read_text()
+    epoch = folder / "checkpoints" / "epoch_0001.ckpt"
+    assert f"warning: {epoch} could not be saved (File too large); older checkpoints are kept" in said
+    assert "stopped after batch 12, last saved after batch 7; `python train.py --resume" in said
+    assert {path: path.read_bytes() for path in folder.glob("checkpoints/*")} == before
+    assert trainings.run("--resume", here) == 0
+    assert not differing(contents(Run(folder)), unstopped("plain"))
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_really_full(trainings, unstopped, tmp_path):
+    if (
+        os.geteuid()
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=9m", "tmpfs", tmp_path], check=False).returncode
+    ):
+        pytest.skip("needs to be allowed to mount a file system")
+    try:
+        here = f"--trainer.default_root_dir={tmp_path}"
+        assert trainings.run(*PLAIN, here, strike={"step": 7}, number="SIGTERM") == 143
+        (folder,) = tmp_path.iterdir()
+        with (tmp_path / "ballast").open("wb") as ballast, contextlib.suppress(OSError):
+            while True:
+                ballast.write(bytes(4096))
+                ballast.flush()
+        assert trainings.run("--resume", str(folder)) == 1
+        said = trainings.said.read_text()
+        assert f"No space left on device; make room on the disk; `python train.py --resume {folder}` goes on" in said
+        (tmp_path / "ballast").unlink()
+        assert trainings.run("--resume", str(folder)) == 0
+        assert not differing(contents(Run(folder)), unstopped("plain"))
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.0, 0.02, 0.1, 1.0])
+def test_sigterm_and_soon_after_it_sigkill(trainings, unstopped, root, seconds):
+    """As schedulers do; whether there was time for the batch or not."""
+    here = f"--trainer.default_root_dir={root}"
+    struck = {"strike": {"step": 8}, "number": "SIGTERM", "group": True, "kill_after": seconds}
+    assert trainings.run(*CONDITIONAL, here, **struck) in (143, -9)
+    assert trainings.run("--resume", here) == 0
+    (folder,) = root.iterdir()
+    assert not differing(contents(Run(folder)), unstopped("conditional"))
+
+
+def test_a_second_ctrl_c_ends_at_once(trainings, root):
+    before = trainings.said.stat().st_size
+    here = f"--trainer.default_root_dir={root}"
+    pid = trainings.start(*PLAIN, here, strike={"step": 2}, number="SIGINT", sleep=60)
+    while "SIGINT: stopping" not in trainings.said.read_text()[before:]:
+        time.sleep(0.1)
+    time.sleep(0.6)
+    began = time.monotonic()
+    os.kill(pid, signal.SIGINT)
+    assert trainings.wait() == -signal.SIGINT
+    assert time.monotonic() - began < 10
+
+
+def test_one_ctrl_c_that_comes_twice_is_one():
+    with Stopping() as stopping:
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        assert stopping.signal == signal.SIGINT
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def fill_with_zeros(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+@pytest.mark.parametrize("damage", [cut, flip_a_bit, fill_with_zeros])
+def test_a_damaged_checkpoint(trainings, unstopped, root, damage):
+    """The one before it is gone on from, be it of an epoch; it is put aside until it is written again."""
+    here = f"--trainer.default_root_dir={root}"
+    assert trainings.run(*PLAIN, here, strike={"step": 6}, number="SIGTERM") == 143
+    (folder,) = root.iterdir()
+    run = Run(folder)
+    newest, older = run.checkpoints()
+    assert (newest.name, older.name) == ("in_epoch_0001_batch_00000006.ckpt", "epoch_0000.ckpt")
+    damage(newest)
+    # Damage to the one before it too, by hand, would leave nothing; so it is said.
+    whole = older.read_bytes()
+    damage(older)
+    assert trainings.run("--resume", here) == 2
+    assert f"train.py: {older}: cannot be read as a checkpoint" in trainings.said.read_text()
+    assert run.checkpoints() == [newest, older]
+    older.write_bytes(whole)
+    assert trainings.run("--resume", here) == 0
+    said = trainings.said.read_text()
+    assert f"note: {newest}: cannot be read as a checkpoint" in said
+    assert "; trying the one before it, epoch_0000.ckpt\n" in said
+    assert newest.with_name(f"{newest.name}.damaged").exists()
+    assert not differing(contents(run), unstopped("plain"))
+
+
+def test_which_checkpoints_are_kept(trainings, root):
+    here = f"--trainer.default_root_dir={root}"
+    more = ["--trainer.max_epochs=5", "--checkpoint.n_kept=3"]
+    part = "checkpoints/.epoch_0000.ckpt.left_over.part"
+
+    def names(run: Run) -> list[str]:
+        return [path.name for path in run.checkpoints()]
+
+    assert trainings.run(*PLAIN, *more, here, strike={"step": 4}, number="SIGKILL") == -9
+    run = newest_run(root, in_epoch=True)
+    assert names(run) == [f"in_epoch_0000_batch_0000000{batch}.ckpt" for batch in (3, 2, 1)]
+    with pytest.raises(InputError, match="stopped before its first epoch ended"):
+        run.newest_checkpoint()
+    (run.folder / part).write_bytes(b"half")
+    assert trainings.run("--resume", here, strike={"step": 24}, number="SIGKILL") == -9
+    within = [f"in_epoch_0004_batch_000000{batch}.ckpt" for batch in (23, 22, 21)]
+    assert names(run) == [*within, "epoch_0003.ckpt", "epoch_0002.ckpt", "epoch_0001.ckpt"]
+    assert not (run.folder / part).exists()
+    # What is sampled and measured is what an epoch ended with.
+    assert run.newest_checkpoint().name == "epoch_0003.ckpt"
+    assert trainings.run("--resume", here) == 0
+    assert names(run) == ["epoch_0004.ckpt", "epoch_0003.ckpt", "epoch_0002.ckpt"]
+
+
+def test_another_number_of_threads_is_said(trainings, root):
+    here = f"--trainer.default_root_dir={root}"
+    assert trainings.run(*PLAIN, here, strike={"step": 4}, number="SIGTERM") == 143
+    (folder,) = root.iterdir()
+    (path,) = Run(folder).checkpoints()[:1]
+    state = torch.load(path, weights_only=True)
+    assert state["made_by"]["torch"] == torch.__version__
+    assert state["made_by"]["threads"] == 1
+    state["made_by"] |= {"torch": "2.0", "threads": 64}
+    torch.save(state, path)
+    assert trainings.run("--resume", here) == 0
+    expected = f"note: the run was saved with torch 2.0 (now {torch.__version__}), threads 64 (now 1): it goes on, but"
+    assert expected in trainings.said.read_text()
+
+
+def test_a_new_run_with_the_weights_of_another(trainings, unstopped, root):
+    unstopped("plain")
+    checkpoint = newest_run(root.parent / "unstopped-plain").newest_checkpoint()
+    begin = [*PLAIN, f"--trainer.default_root_dir={root}", f"--init-from={checkpoint}"]
+    still = ["--model.generator_lr=0", "--model.discriminator_lr=0", "--trainer.max_epochs=1", "--seed_everything=6"]
+    assert trainings.run(*begin, *still) == 0
+    run = newest_run(root)
+    found, given = (torch.load(path, weights_only=True) for path in (run.newest_checkpoint(), checkpoint))
+    assert found["batches_seen"] == EPOCH
+    for name, value in given["state_dict"].items():
+        if name.startswith(("generator.", "discriminator.")) and "running" not in name and "batches" not in name:
+            torch.testing.assert_close(found["state_dict"][name], value, rtol=0, atol=0)
+    # It is resumed like any other, without what it began with.
+    assert trainings.run("--resume", str(run.folder), "--trainer.max_epochs=2") == 0
+
+    def refused(*arguments: str) -> str:
+        before = len(trainings.said.read_text())
+        assert trainings.run(*arguments) == 2
+        return trainings.said.read_text()[before:]
+
+    said = refused(*begin, "--model.discriminator.init_args.base_channels=8")
+    assert f"train.py: {checkpoint}: its weights do not fit the networks of this run: discriminator." in said
+    assert "(4, 1, 4, 4) instead of (8, 1, 4, 4)" in said
+    assert said.count("\n") == 1
+    assert "nowhere.ckpt: cannot be read as a checkpoint" in refused(*begin[:-1], "--init-from=nowhere.ckpt")
+    assert "give one of them" in refused("--resume", begin[-2], begin[-1])
+    assert len(list(root.iterdir())) == 1
