@@ -78,6 +78,8 @@ def contents(run: Run) -> dict[str, str]:
     """Digests of what a run ended with: its checkpoint part by part, its best one's weights, curves and sounds."""
     state = torch.load(run.newest_checkpoint(), weights_only=True)
     state["callbacks"] = {name: value for name, value in state["callbacks"].items() if name not in _CLOCKS}
+    # The x axis of Lightning's own logging, which nothing is logged on.
+    del state["loops"]["fit_loop"]["epoch_loop.state_dict"]
     found = {f"checkpoint {name}": _digest(value) for name, value in state.items()}
     if run.best_checkpoint.exists():
         best = torch.load(run.best_checkpoint, weights_only=True)

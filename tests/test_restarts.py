@@ -126,20 +126,13 @@ def test_a_signal_to_those_who_prepare_batches_too(trainings, unstopped, root):
     ("without", "lost"),
     [
         ("position", "checkpoint state_dict"),
-        ("seeds", "checkpoint state_dict"),
+        pytest.param("seeds", "checkpoint state_dict", marks=pytest.mark.slow),
+        pytest.param("losses", "checkpoint callbacks", marks=pytest.mark.slow),
+        pytest.param("settled counters", "checkpoint loops", marks=pytest.mark.slow),
     ],
 )
 def test_what_is_taken_out_is_missed(trainings, unstopped, root, without, lost):
     """So what the others find could be found."""
-    strikes = [{"strike": {"step": 8}, "number": "SIGTERM"}]
-    assert lost in differing(contents(go(trainings, "plain", root, strikes, without=[without])), unstopped("plain"))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("without", "lost"), [("losses", "checkpoint callbacks"), ("settled counters", "checkpoint loops")]
-)
-def test_what_is_taken_out_is_missed_elsewhere(trainings, unstopped, root, without, lost):
     strikes = [{"strike": {"step": 8}, "number": "SIGKILL"}]
     assert lost in differing(contents(go(trainings, "plain", root, strikes, without=[without])), unstopped("plain"))
 
@@ -167,6 +160,32 @@ def test_each_signal_at_each_moment(trainings, unstopped, root, kind, strike, nu
     assert not differing(contents(run), unstopped(kind))
 
 
+@pytest.mark.slow
+def test_a_run_of_so_many_steps(trainings, unstopped, root):
+    """Two steps a batch, of which the learning rates' fall is told."""
+    more = ["--trainer.max_steps=26", "--model.lr_decay=0.8"]
+    strikes = [{"strike": {"step": step}, "number": "SIGTERM"} for step in (4, 5, 8, 12)]
+    assert not differing(contents(go(trainings, "plain", root, strikes, *more)), unstopped("plain", *more))
+
+
+@pytest.mark.slow
+def test_a_schedule_of_the_learning_rates(trainings, unstopped, root):
+    """And spectral normalisation, whose vectors are a state too; without checkpoints within an epoch."""
+    more = [
+        "--model.lr_scheduler=torch.optim.lr_scheduler.CosineAnnealingLR",
+        "--model.lr_scheduler.init_args.T_max=5",
+        "--model.discriminator.init_args.normalization=spectral",
+        "--model.penalty=null",
+        "--checkpoint.every_minutes=null",
+    ]
+    strikes = [
+        {"strike": {"step": 7}, "number": "SIGTERM"},
+        {"strike": {"step": 10}, "number": "SIGINT"},
+        {"strike": {"step": 14}, "number": "SIGKILL"},
+    ]
+    assert not differing(contents(go(trainings, "plain", root, strikes, *more)), unstopped("plain", *more))
+
+
 def test_a_disk_that_is_full_for_a_while(trainings, unstopped, root):
     """Files can be no longer than a part of a checkpoint: the older ones stay, and from there it goes on."""
     here = f"--trainer.default_root_dir={root}"
@@ -185,19 +204,16 @@ def test_a_disk_that_is_full_for_a_while(trainings, unstopped, root):
 
 @pytest.mark.slow
 def test_a_disk_that_is_really_full(trainings, unstopped, tmp_path):
-    if (
-        os.geteuid()
-        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=9m", "tmpfs", tmp_path], check=False).returncode
-    ):
+    mount = ["mount", "-t", "tmpfs", "-o", "size=9m", "tmpfs", tmp_path]
+    if os.geteuid() or subprocess.run(mount, check=False).returncode:
         pytest.skip("needs to be allowed to mount a file system")
     try:
         here = f"--trainer.default_root_dir={tmp_path}"
         assert trainings.run(*PLAIN, here, strike={"step": 7}, number="SIGTERM") == 143
         (folder,) = tmp_path.iterdir()
-        with (tmp_path / "ballast").open("wb") as ballast, contextlib.suppress(OSError):
+        with (tmp_path / "ballast").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
             while True:
                 ballast.write(bytes(4096))
-                ballast.flush()
         assert trainings.run("--resume", str(folder)) == 1
         said = trainings.said.read_text()
         assert f"No space left on device; make room on the disk; `python train.py --resume {folder}` goes on" in said
@@ -257,7 +273,9 @@ def fill_with_zeros(path: Path) -> None:
     path.write_bytes(bytes(path.stat().st_size))
 
 
-@pytest.mark.parametrize("damage", [cut, flip_a_bit, fill_with_zeros])
+@pytest.mark.parametrize(
+    "damage", [flip_a_bit, *(pytest.param(each, marks=pytest.mark.slow) for each in (cut, fill_with_zeros))]
+)
 def test_a_damaged_checkpoint(trainings, unstopped, root, damage):
     """The one before it is gone on from, be it of an epoch; it is put aside until it is written again."""
     here = f"--trainer.default_root_dir={root}"
@@ -306,6 +324,7 @@ def test_which_checkpoints_are_kept(trainings, root):
     assert names(run) == ["epoch_0004.ckpt", "epoch_0003.ckpt", "epoch_0002.ckpt"]
 
 
+@pytest.mark.slow
 def test_another_number_of_threads_is_said(trainings, root):
     here = f"--trainer.default_root_dir={root}"
     assert trainings.run(*PLAIN, here, strike={"step": 4}, number="SIGTERM") == 143
