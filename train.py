@@ -48,8 +48,8 @@ class GANCLI(TrainingCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         trainer = super().instantiate_trainer(**kwargs)
-        # Behind all that takes time in an epoch, but for what saves, which is the last.
-        trainer.callbacks.insert(-1, Board(self.run, self.describe))
+        # Behind all that takes time in an epoch; what saves is called last wherever it stands.
+        trainer.callbacks.append(Board(self.run, self.describe))
         return trainer
 
     def describe(self) -> list[str]:

@@ -184,9 +184,12 @@ def load_run(run: Run, checkpoint: Path | None = None, device: str = "cpu") -> T
     state = _load_gan(checkpoint, device)
     gan = _networks(run, state)
     gan.load_state_dict(state["state_dict"])
+    gan.to(device)
+    if is_within_epoch(state):
+        gan.calibrate_average()
     data = state["ImageData"]
     return Trained(
-        gan.to(device).eval(),
+        gan.eval(),
         SpectrogramSettings.from_dict(data["settings"]),
         ImageScale(**data["scale"]),
         _network(run, state, gan.generator),
@@ -314,6 +317,12 @@ def load_checkpoint(path: Path, device: Any = "cpu", mmap: bool = False) -> dict
     except Exception as error:  # torch raises whatever it stumbles over: OSError, EOFError, UnpicklingError, ...
         raise InputError(f"{path}: cannot be read as a checkpoint ({type(error).__name__}: {error})") from error
     return checkpoint
+
+
+def is_within_epoch(state: dict[str, Any]) -> bool:
+    """Whether a checkpoint was saved between two batches of an epoch."""
+    n_ended = state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    return bool(n_ended <= state["epoch"])
 
 
 def _load_gan(path: Path, device: Any = "cpu") -> dict[str, Any]:

@@ -11,9 +11,11 @@ import pytest
 import torch
 from conftest import SMALL_RUN
 from restarts import Trainings, contents
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from gan.commands.main import main
 from gan.errors import InputError
-from gan.run import Run, newest_run
+from gan.run import Run, load_run, newest_run
 from gan.stopping import Stopping
 
 # Five batches an epoch.
@@ -300,7 +302,7 @@ def test_a_damaged_checkpoint(trainings, unstopped, root, damage):
     assert not differing(contents(run), unstopped("plain"))
 
 
-def test_which_checkpoints_are_kept(trainings, root):
+def test_which_checkpoints_are_kept(trainings, root, monkeypatch, capsys):
     here = f"--trainer.default_root_dir={root}"
     more = ["--trainer.max_epochs=5", "--checkpoint.n_kept=3"]
     part = "checkpoints/.epoch_0000.ckpt.left_over.part"
@@ -314,6 +316,15 @@ def test_which_checkpoints_are_kept(trainings, root):
     with pytest.raises(InputError, match="stopped before its first epoch ended"):
         run.newest_checkpoint()
     (run.folder / part).write_bytes(b"half")
+    assert main(["info", str(run.folder)]) == 0
+    assert f"go on: python train.py --resume {run.folder}" in capsys.readouterr().out
+    # One that is named can be listened to all the same, with an average that is made ready for it.
+    monkeypatch.chdir(root.parent)
+    trained = load_run(run, run.checkpoints()[0])
+    assert trained.batches_seen == 3
+    assert all(int(norm.num_batches_tracked) == 4 for norm in trained.gan.ema.modules() if isinstance(norm, _BatchNorm))
+    assert main(["info", str(run.checkpoints()[0])]) == 0
+    assert "epoch 1, batch 3" in capsys.readouterr().out
     assert trainings.run("--resume", here, strike={"step": 24}, number="SIGKILL") == -9
     within = [f"in_epoch_0004_batch_000000{batch}.ckpt" for batch in (23, 22, 21)]
     assert names(run) == [*within, "epoch_0003.ckpt", "epoch_0002.ckpt", "epoch_0001.ckpt"]
