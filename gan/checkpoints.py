@@ -53,8 +53,9 @@ class Checkpoints(Checkpoint):
         self.stopping.catch()
         self._saved = _batches_seen(pl_module)
         self._since = time.monotonic()
+        run = self._run(trainer)
         if trainer.is_global_zero:
-            remove_parts(self._run(trainer).checkpoint_folder)
+            remove_parts(run.checkpoint_folder)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Save what is true between two batches, if it is time or the end.
@@ -102,6 +103,7 @@ class Checkpoints(Checkpoint):
 
     @staticmethod
     def _run(trainer: Trainer) -> Run:
+        # All processes have to ask for it at once.
         return Run(Path(trainer.log_dir or "."))
 
 

@@ -138,6 +138,8 @@ class TrainingCLI(LightningCLI):
             with checkpoints.stopping:
                 self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint, weights_only=True)
         except Stopped as stopped:
+            if not self.trainer.is_global_zero:
+                raise
             raise Stopped(f"{stopped}; {self._how_to_go_on()}", stopped.exit_code) from stopped
         except OSError as error:
             if error.errno not in DISK_FULL:

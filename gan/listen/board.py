@@ -95,6 +95,9 @@ class Board(Callback):
 
     def _write_card(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, GAN)
+        # Other processes have no configuration to read either.
+        if not trainer.is_global_zero:
+            return
         lines = [f"- {line}" for line in self._describe()]
         if self._seconds:
             seconds = sorted(self._seconds)[len(self._seconds) // 2]
