@@ -48,8 +48,8 @@ class GANCLI(TrainingCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         trainer = super().instantiate_trainer(**kwargs)
-        # Behind all that takes time in an epoch.
-        trainer.callbacks.append(Board(self.run, self.describe))
+        # Behind all that takes time in an epoch; what saves is called last wherever it stands.
+        trainer.callbacks.append(Board(self.run, self.describe, self.pace))
         return trainer
 
     def describe(self) -> list[str]:

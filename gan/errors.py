@@ -15,3 +15,17 @@ class Diverged(RuntimeError):  # noqa: N818 - it is what happened, and nobody's 
     The message is one line: what is not a number and since when, what is kept, and how to go on. Trainings print it
     without a traceback and exit with 1.
     """
+
+
+class Stopped(Exception):  # noqa: N818 - nothing went wrong
+    """A training ends before its end: it was asked to, or the disk is full. It can be gone on with.
+
+    The message is one line: after which batch, what is saved, and how to go on. Trainings print it without a traceback.
+
+    Attributes:
+        exit_code: 130 after Ctrl-C and 143 after SIGTERM, as shells and schedulers expect; 1 for a full disk.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

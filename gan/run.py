@@ -1,11 +1,13 @@
 """A run's folder: its config, its checkpoints, and the model in them.
 
 `runs/<name>/config.yaml` is the whole configuration, `checkpoints/epoch_*.ckpt` weights, optimizers, counters and
-spectrogram settings, `checkpoints/best.ckpt` the same of the epoch whose samples were nearest to the real ones,
-`events.out.tfevents.*` what TensorBoard shows and plays, `evaluation.json` what `gan evaluate` found.
+spectrogram settings after an epoch, `checkpoints/in_epoch_*.ckpt` the same between two batches of the epoch under way,
+`checkpoints/best.ckpt` of the epoch whose samples were nearest to the real ones, `events.out.tfevents.*` what
+TensorBoard shows and plays, `evaluation.json` what `gan evaluate` found.
 """
 
 import inspect
+import re
 import time
 import zipfile
 from dataclasses import dataclass
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     from gan.data.datamodule import ImageData
     from gan.model.gan import GAN
 
+# Epochs count from 0, batches are those of the whole run.
+_WHOLE_EPOCHS = "epoch_*.ckpt"
+_CHECKPOINT = re.compile(r"(in_)?epoch_(\d+)(?:_batch_(\d+))?\.ckpt")
+
 
 @dataclass(frozen=True)
 class Run:
@@ -43,9 +49,26 @@ class Run:
         return config
 
     @property
+    def checkpoint_folder(self) -> Path:
+        """Where its checkpoints are."""
+        return self.folder / "checkpoints"
+
+    @property
     def best_checkpoint(self) -> Path:
         """The checkpoint whose samples were nearest to the real ones, if there was an evaluation."""
-        return self.folder / "checkpoints" / "best.ckpt"
+        return self.checkpoint_folder / "best.ckpt"
+
+    def whole_epochs(self) -> list[Path]:
+        """The checkpoints after an epoch, the newest first."""
+        return sorted(self.checkpoint_folder.glob(_WHOLE_EPOCHS), reverse=True)
+
+    def checkpoints(self) -> list[Path]:
+        """All that a training can go on from, the newest first: those within an epoch too."""
+        places = {}
+        for path in self.checkpoint_folder.glob("*.ckpt"):
+            if found := _CHECKPOINT.fullmatch(path.name):
+                places[path] = int(found[2]), found[1] is None, int(found[3] or 0)
+        return sorted(places, key=places.__getitem__, reverse=True)
 
     def newest_checkpoint(self) -> Path:
         """The checkpoint of the last whole epoch.
@@ -55,10 +78,10 @@ class Run:
         """
         if not self.folder.is_dir():
             raise InputError(f"{self.folder}: no such run; runs are folders like runs/2026-01-31_12-00-00")
-        found = sorted(self.folder.glob("checkpoints/epoch_*.ckpt"))
+        found = self.whole_epochs()
         if not found or not self.config.exists():
             raise InputError(f"{self.folder}: no checkpoint in it: the run was stopped before its first epoch ended")
-        return found[-1]
+        return found[0]
 
 
 def checkpoints_of(path: Path) -> tuple[Run, dict[str, Path]]:
@@ -121,13 +144,18 @@ def new_run(root: Path) -> Run:
     return Run(next(root / name for name in names if not (root / name).exists()))
 
 
-def newest_run(root: Path) -> Run:
+def newest_run(root: Path, in_epoch: bool = False) -> Run:
     """The run below root with the newest checkpoint.
+
+    Args:
+        root: A folder of runs.
+        in_epoch: Whether checkpoints within an epoch count, which only a training can use.
 
     Raises:
         InputError: If no run has one.
     """
-    checkpoints = list(root.glob("*/checkpoints/epoch_*.ckpt"))
+    pattern = f"*{_WHOLE_EPOCHS}" if in_epoch else _WHOLE_EPOCHS
+    checkpoints = list(root.glob(f"*/checkpoints/{pattern}"))
     if not checkpoints:
         raise InputError(f"no run in {root} has a checkpoint; start one with `python train.py`")
     return Run(max(checkpoints, key=lambda path: path.stat().st_mtime_ns).parent.parent)
@@ -156,9 +184,12 @@ def load_run(run: Run, checkpoint: Path | None = None, device: str = "cpu") -> T
     state = _load_gan(checkpoint, device)
     gan = _networks(run, state)
     gan.load_state_dict(state["state_dict"])
+    gan.to(device)
+    if is_within_epoch(state):
+        gan.calibrate_average()
     data = state["ImageData"]
     return Trained(
-        gan.to(device).eval(),
+        gan.eval(),
         SpectrogramSettings.from_dict(data["settings"]),
         ImageScale(**data["scale"]),
         _network(run, state, gan.generator),
@@ -276,12 +307,22 @@ def load_checkpoint(path: Path, device: Any = "cpu", mmap: bool = False) -> dict
     try:
         with zipfile.ZipFile(path) as archive:
             packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
+            # torch.load does not look at the checksums.
+            damaged = None if packed or mmap else archive.testzip()
         if packed:
             raise zipfile.BadZipFile(f"{packed[0]} in it is compressed, which torch.save does not do")
+        if damaged:
+            raise zipfile.BadZipFile(f"the checksum of {damaged} in it is wrong")
         checkpoint: dict[str, Any] = torch.load(path, map_location=device, weights_only=True, mmap=mmap)
     except Exception as error:  # torch raises whatever it stumbles over: OSError, EOFError, UnpicklingError, ...
         raise InputError(f"{path}: cannot be read as a checkpoint ({type(error).__name__}: {error})") from error
     return checkpoint
+
+
+def is_within_epoch(state: dict[str, Any]) -> bool:
+    """Whether a checkpoint was saved between two batches of an epoch."""
+    n_ended = state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    return bool(n_ended <= state["epoch"])
 
 
 def _load_gan(path: Path, device: Any = "cpu") -> dict[str, Any]:

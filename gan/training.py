@@ -1,28 +1,26 @@
 """What every training's command line has: a run folder that is never written into twice, --resume, a line an epoch."""
 
 import argparse
+import glob
 import logging
 import shlex
 import shutil
-import statistics
 import sys
-import time
 import warnings
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
-import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, Timer
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.plugins.io import TorchCheckpointIO
-from tqdm import tqdm
+from torch import Tensor
 
-from gan.errors import Diverged, InputError
+from gan.checkpoints import DISK_FULL, AtomicCheckpointIO, Checkpoints, made_by
+from gan.errors import Diverged, InputError, Stopped
 from gan.files import atomic_write
+from gan.pace import Pace
 from gan.run import Run, load_checkpoint, new_run, newest_run
 
 # Lightning's own use of torch, and advice that does not fit here.
@@ -31,7 +29,7 @@ _IGNORED_WARNINGS = (
     ".*does not have many workers",
     ".*no `val_dataloader`",
     "Total length of `list` across ranks is zero",
-    "Checkpoint directory .* exists and is not empty",
+    "You're resuming from a checkpoint that ended before the epoch ended",
     "The number of training batches .* is smaller than the logging interval",
     "LightningCLI's args parameter is intended to run from within Python",
 )
@@ -66,8 +64,10 @@ class TrainingCLI(LightningCLI):
 
     def __init__(self, arguments: Sequence[str]) -> None:
         self.resumed = self._find_resumed(arguments)
-        self.checkpoint = self.resumed.newest_checkpoint() if self.resumed else None
-        self.state = load_checkpoint(self.checkpoint) if self.checkpoint else None
+        self.checkpoint: Path | None = None
+        self.state: dict[str, Any] | None = None
+        if self.resumed:
+            self.checkpoint, self.state = _newest_undamaged(self.resumed.checkpoints())
         config = self.resumed.config if self.resumed else self.default_config
         super().__init__(
             model_class=self.module,
@@ -76,16 +76,20 @@ class TrainingCLI(LightningCLI):
             run=False,
             auto_configure_optimizers=False,
             save_config_callback=None,
-            parser_kwargs={"default_config_files": [str(config)], "prog": self.command},
+            # They are patterns, and brackets in a folder's name would be a part of one.
+            parser_kwargs={"default_config_files": [glob.escape(str(config))], "prog": self.command},
             args=list(arguments),
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add --resume and the checkpoints' options."""
+        """Add --resume, --init-from and the checkpoints' options."""
         parser.add_argument(
             "--resume", nargs="?", const="", metavar="RUN", help="Go on with a run's folder; with the newest if none."
         )
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_argument(
+            "--init-from", type=Path, metavar="CHECKPOINT", help="Begin a new run with the weights of this checkpoint."
+        )
+        parser.add_lightning_class_args(Checkpoints, "checkpoint")
         parser.link_arguments("seed_everything", "data.seed")
         parser.link_arguments("seed_everything", "model.seed")
 
@@ -107,7 +111,8 @@ class TrainingCLI(LightningCLI):
         callbacks.insert(0, RunFolder(self))
         # After what listens and measures, whose time is an epoch's too; before what writes its state down.
         last = sum(not isinstance(callback, Checkpoint) for callback in callbacks)
-        callbacks.insert(last, Pace(lines=not bar))
+        self.pace = Pace(lines=not bar)
+        callbacks.insert(last, self.pace)
         return trainer
 
     def describe(self) -> list[str]:
@@ -120,7 +125,30 @@ class TrainingCLI(LightningCLI):
         self.datamodule.setup("fit")
         if self.state:
             self.datamodule.load_state_dict(self.state[type(self.datamodule).__qualname__])
-        self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint, weights_only=True)
+            _compare_made_by(self.state)
+        elif self.config.init_from:
+            _load_weights(self.model, self.config.init_from)
+        # Lightning reads it itself.
+        self.state = None
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        (checkpoints,) = (each for each in callbacks if isinstance(each, Checkpoints))
+        try:
+            with checkpoints.stopping:
+                self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint, weights_only=True)
+        except Stopped as stopped:
+            if not self.trainer.is_global_zero:
+                raise
+            raise Stopped(f"{stopped}; {self._how_to_go_on()}", stopped.exit_code) from stopped
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            where = error.filename or self.run.folder
+            raise Stopped(f"{where}: {error.strerror}; make room on the disk; {self._how_to_go_on()}", 1) from error
+
+    def _how_to_go_on(self) -> str:
+        if not self.run.checkpoints():
+            return "there is nothing to resume"
+        return f"`{shlex.join([*self.command.split(), '--resume', str(self.run.folder)])}` goes on"
 
     def _find_resumed(self, arguments: Sequence[str]) -> Run | None:
         """The run that --resume means: the named one, or the newest below --trainer.default_root_dir.
@@ -129,16 +157,81 @@ class TrainingCLI(LightningCLI):
         """
         parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         parser.add_argument("--resume", nargs="?", const="")
+        parser.add_argument("--init-from", "--init_from")
         parser.add_argument("--trainer.default_root_dir", dest="root", default=self.root)
         given, _ = parser.parse_known_args(arguments)
         if given.resume is None:
             return None
+        if given.init_from is not None:
+            raise InputError("--resume goes on with a run, --init-from begins a new one; give one of them")
         try:
-            run = Run(Path(given.resume)) if given.resume else newest_run(Path(given.root))
-            run.newest_checkpoint()
+            run = Run(Path(given.resume)) if given.resume else newest_run(Path(given.root), in_epoch=True)
+            if not (run.checkpoints() and run.config.exists()):
+                run.newest_checkpoint()
         except InputError as error:
             raise InputError(f"nothing to resume: {error}") from error
         return run
+
+
+def _newest_undamaged(checkpoints: Sequence[Path]) -> tuple[Path, dict[str, Any]]:
+    """The first one that can be read, and what is in it; those that cannot be are named.
+
+    Raises:
+        InputError: If none can be read.
+    """
+    first, *others = checkpoints
+    try:
+        return first, load_checkpoint(first)
+    except InputError as error:
+        if not others:
+            raise
+        print(f"note: {error}; trying the one before it, {others[0].name}", file=sys.stderr)
+    return _newest_undamaged(others)
+
+
+def _put_aside_newer(run: Run, resumed: Path) -> None:
+    """Rename what is newer than the checkpoint that a run goes on from, and damaged: it will be written again."""
+    found = run.checkpoints()
+    for path in found[: found.index(resumed)]:
+        path.replace(path.with_name(f"{path.name}.damaged"))
+
+
+def _compare_made_by(state: dict[str, Any]) -> None:
+    """Say what makes this process calculate other last digits than the one that saved a checkpoint."""
+    now = made_by()
+    before = state.get("made_by", {})
+    changed = [f"{name} {before[name]} (now {now[name]})" for name in now if before.get(name, now[name]) != now[name]]
+    if changed:
+        print(f"note: the run was saved with {', '.join(changed)}: it goes on, but not to the bit as if never stopped")
+
+
+def _load_weights(module: LightningModule, path: Path) -> None:
+    """Begin with a checkpoint's weights.
+
+    Raises:
+        InputError: If it cannot be read, or its weights are not those of the module's networks.
+    """
+    saved = load_checkpoint(path).get("state_dict")
+    if not isinstance(saved, dict):
+        raise InputError(f"{path}: a checkpoint without weights; those of `python train.py` have them")
+    own = module.state_dict()
+    # What is no tensor is a state of the training, as an augmentation's probability.
+    sizes, wanted = (
+        {name: tuple(value.shape) for name, value in state.items() if isinstance(value, Tensor)}
+        for state in (saved, own)
+    )
+    differing = [
+        f"{name} {sizes.get(name, 'is not there')} instead of {wanted.get(name, 'nothing')}"
+        for name in sorted(sizes.keys() | wanted.keys())
+        if sizes.get(name) != wanted.get(name)
+    ]
+    if differing:
+        more = f", and {len(differing) - 3} more" if len(differing) > 3 else ""
+        raise InputError(
+            f"{path}: its weights do not fit the networks of this run: {', '.join(differing[:3])}{more}; "
+            "use the options of the run that it is of"
+        )
+    module.load_state_dict(own | {name: saved[name] for name in sizes})
 
 
 class RunFolder(Callback):
@@ -152,6 +245,8 @@ class RunFolder(Callback):
         if not trainer.is_global_zero:
             return
         run = self.cli.run
+        if self.cli.checkpoint:
+            _put_aside_newer(run, self.cli.checkpoint)
         config = self.cli.config.clone()
         config.pop("resume")
         with atomic_write(run.config) as part:
@@ -166,83 +261,6 @@ class RunFolder(Callback):
         print(f"listen: {shlex.join(map(str, [tensorboard, *options]))}")
         print("then open http://localhost:6006/#audio")
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Say how to go on."""
-        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
-            command = f"{self.cli.command} --resume {self.cli.run.folder}"
-            print(f"stopped; `{command}` goes on after the last whole epoch")
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Checkpoints that are either whole or not there; Lightning's own go through another file system's folder."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write beside the target, sync, rename."""
-        with atomic_write(Path(path)) as part:
-            torch.save(checkpoint, part)
-
-    def load_checkpoint(
-        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        """Read plain numbers only, whatever was asked for."""
-        return load_checkpoint(Path(path), map_location)
-
-
-class Pace(Callback):
-    """How long epochs take, with listening and measuring: kept in checkpoints, for `gan info`.
-
-    Args:
-        lines: Whether to print a line an epoch, for where no progress bar can be drawn.
-    """
-
-    def __init__(self, lines: bool) -> None:
-        self.lines = lines
-        # The last ten: other work on the machine comes and goes.
-        self._laps: deque[float] = deque(maxlen=10)
-
-    @property
-    def seconds(self) -> float:
-        """Of an epoch, on average, without the longest, in which something was made for once, as a classifier is."""
-        laps = sorted(self._laps)
-        return statistics.fmean(laps if len(laps) < 3 else laps[:-1])
-
-    def state_dict(self) -> dict[str, Any]:
-        """The last epochs' lengths, for a checkpoint."""
-        return {"laps": list(self._laps), "seconds": self.seconds if self._laps else None}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where a checkpoint was."""
-        self._laps.extend(state_dict["laps"])
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock, if it does not run since the last epoch."""
-        self._start = getattr(self, "_start", time.monotonic())
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note down the time, and print."""
-        now = time.monotonic()
-        self._laps.append(now - self._start)
-        self._start = now
-        if not self.lines:
-            return
-        values = ", ".join(f"{name} {float(value):.3f}" for name, value in trainer.progress_bar_metrics.items())
-        print(
-            f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}: {self._laps[-1]:.1f} s{self._left(trainer)}, "
-            f"{values}",
-            flush=True,
-        )
-
-    def _left(self, trainer: Trainer) -> str:
-        n_left = (trainer.max_epochs or -1) - trainer.current_epoch - 1
-        if n_left <= 0 or trainer.max_steps != -1:
-            return ""
-        seconds = n_left * self.seconds
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
-            # A run of a given time may end before its epochs do.
-            if isinstance(callback, Timer) and (remaining := callback.time_remaining()) is not None:
-                seconds = min(seconds, max(0.0, remaining))
-        return f", {tqdm.format_interval(seconds)} left"
-
 
 def run_training(cli: type[TrainingCLI], arguments: Sequence[str]) -> int:
     """Parse a command line and train; returns the exit code."""
@@ -250,9 +268,16 @@ def run_training(cli: type[TrainingCLI], arguments: Sequence[str]) -> int:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
+    name = cli.command.split()[-1]
     try:
         cli(arguments).train()
     except (InputError, Diverged) as error:
-        print(f"{cli.command.split()[-1]}: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         return 1 if isinstance(error, Diverged) else 2
+    except Stopped as stopped:
+        print(f"{name}: {stopped}", file=sys.stderr)
+        return stopped.exit_code
+    except KeyboardInterrupt:
+        print(f"{name}: stopped before the training began", file=sys.stderr)
+        return 130
     return 0

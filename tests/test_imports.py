@@ -6,22 +6,25 @@ from pathlib import Path
 import pytest
 
 GAN = Path(__file__).parent.parent / "gan"
-BASE = {"errors", "files", "seed", "progress"}
+BASE = {"errors", "files", "seed", "progress", "stopping"}
 ALLOWED = {
     "errors": set(),
     "files": set(),
     "seed": set(),
     "progress": set(),
+    "stopping": set(),
+    "pace": set(),
     "sound": BASE | {"sound"},
     "model": BASE | {"model"},
     "data": BASE | {"data", "sound"},
     "evaluate": BASE | {"evaluate", "data", "sound", "model"},
-    "listen": BASE | {"listen", "evaluate", "data", "sound", "model", "run"},
+    "listen": BASE | {"listen", "evaluate", "data", "sound", "model", "run", "pace"},
     "run": BASE | {"data", "sound", "model"},
     "exported": BASE | {"sound", "model"},
     "onnx": {"errors", "files", "exported"},
     "info": BASE | {"info", "data", "sound", "run"},
-    "training": BASE | {"run"},
+    "checkpoints": BASE | {"run"},
+    "training": BASE | {"run", "checkpoints", "pace"},
     "phase_training": BASE | {"phase_training", "sound"},
     "commands": BASE
     | {

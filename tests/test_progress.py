@@ -266,25 +266,39 @@ def test_encoding_reports_seconds_of_sound(tmp_path, monkeypatch):
     assert reports == [(pytest.approx(work), 1, True) for work in (25.0, 4.0, 0.0)]
 
 
+class Logger:
+    """Stands for TensorBoard's."""
+
+    def __init__(self):
+        self.curve = {}
+
+    def log_metrics(self, values, step):
+        self.curve[step] = pytest.approx(values["time/epoch"])
+
+
 def test_the_time_left_of_a_run(monkeypatch, capsys):
     """Epochs of 10 s, every fifth of 14, a classifier once, a machine that becomes busy; kept in a checkpoint."""
-    from gan.training import Pace
+    from gan.pace import Pace
 
-    now = 0.0
-    monkeypatch.setattr("gan.training.time.monotonic", lambda: now)
+    now, spent = 0.0, 7.0
+    monkeypatch.setattr("gan.pace.time.monotonic", lambda: now)
     lengths = [10.0 + 4.0 * (epoch % 5 == 4) for epoch in range(50)] + [20.0] * 50
     lengths[4] = 80.0
-    pace = Pace(lines=True)
+    pace, logged = Pace(lines=True), Logger()
+    pace.on_train_start(None, None)
     for epoch, length in enumerate(lengths):
-        if epoch == 60:
-            # Stopped, and resumed an hour later.
+        if epoch in (60, 70):
+            # Stopped, and resumed an hour later; once within an epoch.
+            now += spent if epoch == 70 else 0.0
             kept, pace = pace.state_dict(), Pace(lines=True)
-            pace.load_state_dict(kept)
             now += 3600
+            pace.load_state_dict(kept)
+            pace.on_train_start(None, None)
         trainer = SimpleNamespace(current_epoch=epoch, max_epochs=100, max_steps=-1, progress_bar_metrics={"loss": 0.5})
-        pace.on_train_epoch_start(trainer, None)
-        now += length
-        pace.on_train_epoch_end(trainer, None)
+        trainer.callbacks, trainer.loggers, trainer.is_global_zero = [], [logged], True
+        now += length - (spent if epoch == 70 else 0.0)
+        pace.on_train_epoch_end(trainer, SimpleNamespace(batches_seen=5 * epoch))
+    assert logged.curve == {5 * epoch: length for epoch, length in enumerate(lengths)}
     said = capsys.readouterr().out.splitlines()
     assert said[1] == "epoch 2 of 100: 10.0 s, 16:20 left, loss 0.500"
     assert said[99] == "epoch 100 of 100: 20.0 s, loss 0.500"
@@ -295,5 +309,5 @@ def test_the_time_left_of_a_run(monkeypatch, capsys):
     for epoch in range(60, 99):
         assert left[epoch] == pytest.approx(20.0 * (99 - epoch), rel=0.01)
     trainer.max_epochs = -1
-    pace.on_train_epoch_end(trainer, None)
+    pace.on_train_epoch_end(trainer, SimpleNamespace(batches_seen=500))
     assert "left" not in capsys.readouterr().out

@@ -75,7 +75,7 @@ def test_a_run(here, run_train, capsys):
     assert "epoch 2 of 2" in said
 
     # Two batches of four of eleven images, twice; one x axis for everything.
-    assert [path.name for path in (run.folder / "checkpoints").iterdir()] == ["epoch_0001.ckpt"]
+    assert {path.name for path in run.checkpoint_folder.iterdir()} == {"epoch_0000.ckpt", "epoch_0001.ckpt"}
     for tag in ("loss/generator", "loss/discriminator", "logits/real", "logits/fake", "logits/validation"):
         assert steps(run, tag) == [2, 4], tag
     for tag in ("audio/sample_0", "audio/sample_1", "image/sample_0", "image/sample_1"):
@@ -185,7 +185,8 @@ def test_resuming_equals_never_having_stopped_with_everything_on(tmp_path, write
 def train_and_stop(epoch: int, number: signal.Signals) -> str:
     """Sends a signal to an endless training once it says that an epoch has ended; returns what it says after that."""
     command = [sys.executable, str(ROOT / "train.py"), "--data.images=images", *SMALL, "--trainer.max_epochs=10000"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         next(line for line in process.stdout if line.startswith(f"epoch {epoch} "))
         process.send_signal(number)
@@ -210,7 +211,9 @@ def test_killed_run_goes_on_with_its_last_whole_epoch(here):
 def test_ctrl_c_says_how_to_go_on(here):
     said = train_and_stop(2, signal.SIGINT)
     run = newest_run(Path("runs"))
-    assert f"`python train.py --resume {run.folder}` goes on" in said
+    assert "SIGINT: stopping after this batch; Ctrl-C again ends at once" in said
+    batch = torch.load(run.checkpoints()[0], weights_only=True)["batches_seen"]
+    assert f"train.py: stopped after batch {batch}; `python train.py --resume {run.folder}` goes on\n" in said
 
 
 def test_fresh_start_never_writes_into_a_run(here, run_train):

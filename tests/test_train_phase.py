@@ -1,6 +1,7 @@
 """`gan train-phase` as a user runs it, small: it learns, can be heard, resumes, and leaves weights that decode."""
 
 import inspect
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +108,36 @@ def test_resuming_equals_never_having_stopped(recordings):
         assert torch.equal(parts[name], weight), name
     events = EventAccumulator(str(newest_run(Path("parts")).folder), size_guidance={"scalars": 0}).Reload()
     assert [event.step for event in events.Scalars("metric/deep_5")] == [10, 20, 30]
+
+
+def test_a_signal_within_an_epoch(recordings, monkeypatch, capsys):
+    """Ten batches an epoch; the run goes on with the fifth of the second, and nothing of it differs."""
+    options = [*SMALL, "--trainer.max_epochs=3", "--trainer.log_every_n_steps=1"]
+    assert train("recordings", *options, "--trainer.default_root_dir=whole") == 0
+    step = PhaseTraining.training_step
+
+    def struck(self, batch, batch_idx):
+        if self.batches_seen == 13:
+            signal.raise_signal(signal.SIGTERM)
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PhaseTraining, "training_step", struck)
+        assert train("recordings", *options, "--trainer.default_root_dir=parts") == 143
+    said = capsys.readouterr().err
+    assert "train-phase: stopped after batch 14; `gan train-phase --resume parts/" in said
+    assert train("--resume", "--trainer.default_root_dir=parts") == 0
+    runs = [newest_run(Path(root)) for root in ("whole", "parts")]
+    whole, parts = (torch.load(run.newest_checkpoint(), weights_only=True) for run in runs)
+    for name, weight in whole["state_dict"].items():
+        assert torch.equal(parts["state_dict"][name], weight), name
+    assert str(whole["optimizer_states"]) == str(parts["optimizer_states"])
+    assert whole["lr_schedulers"] == parts["lr_schedulers"]
+    logged = [EventAccumulator(str(run.folder), size_guidance={"scalars": 0}).Reload() for run in runs]
+    for tag in ("loss/steps", "metric/deep_5", "metric/pghi_0"):
+        curves = [[(event.step, event.value) for event in each.Scalars(tag)] for each in logged]
+        assert curves[0] == curves[1], tag
+    assert len(logged[1].Scalars("loss/steps")) == 30
 
 
 def test_other_recordings_are_refused_on_resume(recordings, sound, capsys):

@@ -7,14 +7,15 @@ import soundfile
 import torch
 from conftest import SMALL
 from lightning import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 
+from gan.checkpoints import Checkpoints
 from gan.data.datamodule import ImageData
 from gan.errors import Diverged, InputError
 from gan.listen.watchdog import Watchdog
 from gan.model.dcgan import Discriminator, Generator
 from gan.model.gan import GAN
 from gan.model.losses import NonSaturating
+from gan.run import Run
 from gan.sound.encoder import encode_recordings
 from gan.sound.phase.pghi import PGHIGriffinLim
 from gan.training import TrainingCLI, run_training
@@ -50,7 +51,7 @@ class FixedModel:
 class FixedTrainer:
     """Stands for Lightning's."""
 
-    is_global_zero, loggers, log_every_n_steps, checkpoint_callbacks, ckpt_path = True, (), 10, (), None
+    is_global_zero, loggers, log_every_n_steps, log_dir = True, (), 10, None
 
     class strategy:  # noqa: N801
         @staticmethod
@@ -233,7 +234,7 @@ def fit(module, data, *callbacks, n_epochs: int, log_every_n_steps: int = 4) -> 
         callbacks=list(callbacks),
         default_root_dir=data.images.parent,
         logger=False,
-        enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
+        enable_checkpointing=any(isinstance(callback, Checkpoints) for callback in callbacks),
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -253,30 +254,27 @@ def fit(module, data, *callbacks, n_epochs: int, log_every_n_steps: int = 4) -> 
         ("ema", 13, "^a weight of the averaged generator is not a number since about batch 15,"),
     ],
 )
-def test_no_checkpoint_has_what_is_no_number(network, at_batch, said, data, tmp_path):
-    checkpoint = ModelCheckpoint(tmp_path / "checkpoints", "{epoch}", save_top_k=1)
+def test_no_checkpoint_has_what_is_no_number(network, at_batch, said, data):
     with pytest.raises(Diverged, match=said) as error:
-        fit(Breaking(network, at_batch), data, checkpoint, Watchdog(PGHIGriffinLim), n_epochs=4)
-    (saved,) = (tmp_path / "checkpoints").iterdir()
+        fit(Breaking(network, at_batch), data, Checkpoints(), Watchdog(PGHIGriffinLim), n_epochs=4)
     last_epoch = (at_batch - 1) // 5 - 1
-    assert saved.name == f"epoch={last_epoch}.ckpt"
+    saved = Run(data.images.parent).checkpoints()[0]
+    assert saved.name == f"epoch_{last_epoch:04d}.ckpt"
     assert f"{saved} is the last good checkpoint and is kept" in str(error.value)
     assert "\n" not in str(error.value)
     state = torch.load(saved, weights_only=True)
     assert all(value.isfinite().all() for value in state["state_dict"].values())
     assert state["batches_seen"] == 5 * (last_epoch + 1)
-    assert state["callbacks"]["Watchdog"].keys() == {"streaks", "open"}
+    assert state["callbacks"]["Watchdog"].keys() == {"streaks", "open", "losses"}
 
 
-# Lightning's advice for manual optimization.
-@pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization")
-def test_no_checkpoint_in_the_middle_of_an_epoch_has_it(data, tmp_path):
+def test_no_checkpoint_in_the_middle_of_an_epoch_has_it(data):
     """Nothing is looked at yet, but a checkpoint is asked for."""
-    # Two optimizers: four steps are two batches.
-    checkpoint = ModelCheckpoint(tmp_path / "checkpoints", "{step}", save_top_k=-1, every_n_train_steps=4)
-    with pytest.raises(Diverged, match="a weight of the averaged generator is not a number since about batch 4"):
-        fit(Breaking("ema", 3), data, checkpoint, Watchdog(PGHIGriffinLim), n_epochs=1, log_every_n_steps=100)
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step=4.ckpt"]
+    checkpoints = Checkpoints(every_minutes=0)
+    with pytest.raises(Diverged, match="a weight of the averaged generator is not a number since about batch 3"):
+        fit(Breaking("ema", 3), data, checkpoints, Watchdog(PGHIGriffinLim), n_epochs=1, log_every_n_steps=100)
+    saved = [path.name for path in Run(data.images.parent).checkpoints()]
+    assert saved == ["in_epoch_0000_batch_00000002.ckpt", "in_epoch_0000_batch_00000001.ckpt"]
 
 
 def test_training_ends_with_one_line(capsys):

@@ -29,6 +29,7 @@ from gan.errors import InputError
 from gan.sound.figure.options import FigureOptions
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import ImageScale
+from gan.stopping import leave_signals_to_parent
 
 # Crops that are read to see whether there is anything in them.
 _N_LOOKED_AT = 48
@@ -269,6 +270,7 @@ class ImageData(LightningDataModule):
             collate_fn=_as_it_is,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=leave_signals_to_parent,
             pin_memory=torch.cuda.is_available(),
             # Its own generator: making an iterator must not draw from the global one.
             generator=torch.Generator().manual_seed(self.seed),

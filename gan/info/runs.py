@@ -10,7 +10,7 @@ from gan.errors import InputError
 from gan.info.description import Description, command, count, duration, grid, n_bytes
 from gan.info.pictures import STORE, contents_of
 from gan.info.weights import decode_with
-from gan.run import Run, check_of_gan, load_checkpoint
+from gan.run import Run, check_of_gan, is_within_epoch, load_checkpoint
 from gan.sound.settings import SpectrogramSettings
 
 # What a state dict holds besides weights.
@@ -29,17 +29,18 @@ def describe_run(folder: Path) -> Description:
     config = _config(run)
     train = _training(config)
     described = Description(folder, f"run of `{train}`")
-    found = sorted(folder.glob("checkpoints/epoch_*.ckpt"))
+    found, saved = run.whole_epochs(), run.checkpoints()
     if not found:
         described.add("data", _data(config))
-        described.add("state", "stopped before its first epoch ended, or in it: there is no checkpoint")
+        resume = f"go on: {train} {command('--resume', folder)}" if saved else "there is no checkpoint"
+        described.add("state", "stopped before its first epoch ended, or in it", resume)
         return described
-    state = _state(found[-1])
+    state = _state(found[0])
     if "StepData" in state:
         _add_phase_training(described, config, state)
     else:
         _add_gan(described, config, state)
-    _add_progress(described, config, state, found[-1], train)
+    _add_progress(described, config, state, saved[0], train)
     if run.best_checkpoint.is_file():
         best = _state(run.best_checkpoint)
         described.add("best", f"{_distance(best)} at epoch {_epochs(best)}, {run.best_checkpoint.name}")
@@ -68,7 +69,7 @@ def describe_checkpoint(path: Path) -> Description:
     config = _config(run) if run.config.is_file() else {}
     alone = "not in a run's folder, whose config.yaml says what its networks are"
     described.add("run", str(run.folder) if config else alone)
-    described.add("after", f"epoch {_epochs(state)}, batch {_batches(state):,}")
+    described.add("within" if is_within_epoch(state) else "after", f"epoch {_epochs(state)}, batch {_batches(state):,}")
     if "StepData" in state:
         _add_phase_training(described, config, state)
     else:
@@ -89,8 +90,8 @@ def describe_runs(folder: Path) -> Description:
     runs = sorted((path.parent for path in folder.glob("*/config.yaml")), key=lambda path: path.stat().st_mtime)
     described = Description(folder, f"folder of {count(len(runs), 'run')}")
     for run in runs[-20:]:
-        checkpoints = sorted(run.glob("checkpoints/epoch_*.ckpt"))
-        described.add(run.name, checkpoints[-1].name if checkpoints else "no checkpoint")
+        checkpoints = Run(run).checkpoints()
+        described.add(run.name, checkpoints[0].name if checkpoints else "no checkpoint")
     described.add("next", command("gan", "info", runs[-1]))
     return described
 

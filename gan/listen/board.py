@@ -1,6 +1,5 @@
 """How a run is laid out in TensorBoard: its card, its curves in groups, its settings beside its results."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from gan.model.gan import GAN
+from gan.pace import Pace
 from gan.run import Run
 
 # Curves side by side in the tab "Custom scalars": title, and regular expressions of what is in it.
@@ -47,12 +47,14 @@ class Board(Callback):
     Args:
         run: The run, whose configuration has been written when the training starts.
         describe: Gives lines about data and networks.
+        pace: Knows how long an epoch takes; called before this.
     """
 
-    def __init__(self, run: Run, describe: Callable[[], list[str]]) -> None:
+    def __init__(self, run: Run, describe: Callable[[], list[str]], pace: Pace) -> None:
         self._run = run
         self._describe = describe
-        self._seconds: list[float] = []
+        self._pace = pace
+        self._is_timed = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what is known before the first epoch."""
@@ -65,18 +67,11 @@ class Board(Callback):
             writer._get_file_writer().add_summary(hparams(compared(self._run.read_config()), {})[1])
         self._write_card(trainer, pl_module)
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
-        self._start = time.monotonic()
-
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log how long the epoch took; after the first one the card says it."""
-        self._seconds.append(time.monotonic() - self._start)
-        self._epoch = trainer.current_epoch + 1
-        assert isinstance(pl_module, GAN)
-        for logger in trainer.loggers:
-            logger.log_metrics({"time/epoch": self._seconds[-1]}, step=pl_module.batches_seen)
-        if len(self._seconds) == 1:
+        """After the first epoch the card says how long one takes."""
+        self._n_epochs = trainer.current_epoch + 1
+        if not self._is_timed:
+            self._is_timed = True
             self._write_card(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -86,13 +81,13 @@ class Board(Callback):
             writer._get_file_writer().add_summary(hparams({}, {})[2])
 
     def _write_card(self, trainer: Trainer, module: LightningModule) -> None:
+        # Other processes have no configuration to read.
         if not trainer.is_global_zero:
             return
         assert isinstance(module, GAN)
         lines = [f"- {line}" for line in self._describe()]
-        if self._seconds:
-            seconds = sorted(self._seconds)[len(self._seconds) // 2]
-            lines.append(f"- time: {seconds:.1f} s an epoch, {self._epoch} of {trainer.max_epochs}")
+        if self._is_timed:
+            lines.append(f"- time: {self._pace.seconds:.1f} s an epoch, {self._n_epochs} of {trainer.max_epochs}")
         indented = "\n".join(f"    {line}" for line in self._run.config.read_text(encoding="utf-8").splitlines())
         for writer in writers_of(trainer):
             writer.add_text("run", "\n".join([*lines, "", "config.yaml:", "", indented]), module.batches_seen)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gan.files import atomic_write
+from gan.files import atomic_write, remove_parts
 from gan.sound.recording import write_recording
 
 _FOLDER = "listen"
@@ -98,7 +98,8 @@ class Clips:
                 shutil.rmtree(folder)
 
     def forget_after(self, batches_seen: int) -> None:
-        """Delete what a run heard after the checkpoint that it goes on from: it will be heard again."""
+        """Delete what a run heard after the checkpoint that it goes on from, and halves of files: they come again."""
+        remove_parts(self.folder)
         for (_, batches), folder in self._moments():
             if batches > batches_seen:
                 shutil.rmtree(folder)

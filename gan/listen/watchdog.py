@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
@@ -18,6 +17,7 @@ from gan.listen.callbacks import data_of
 from gan.listen.symptoms import Symptom, symptoms_of_losses, symptoms_of_samples
 from gan.listen.traits import Traits
 from gan.model.gan import GAN
+from gan.run import Run
 from gan.seed import derive_seed
 from gan.sound.inversion import waveform_from_image
 from gan.sound.phase.reconstructor import PhaseMethod
@@ -73,13 +73,17 @@ class Watchdog(Callback):
         self._read: list[Tensor] = []
 
     def state_dict(self) -> dict[str, Any]:
-        """What has been said, for a checkpoint: a resumed run does not say it again."""
-        return {"streaks": dict(self._streaks), "open": dict(self._open)}
+        """What has been said, so that a resumed run does not say it again, and the losses of the epoch under way."""
+        unread = [torch.stack(self._unread).cpu()] if self._unread else []
+        losses = torch.cat([torch.empty(0, len(_LOGS)), *self._read, *unread]).tolist()
+        return {"streaks": dict(self._streaks), "open": dict(self._open), "losses": losses}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where a checkpoint was."""
         self._streaks = dict(state_dict["streaks"])
         self._open = dict(state_dict["open"])
+        losses = state_dict.get("losses")
+        self._read = [torch.tensor(losses)] if losses else []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the real crops."""
@@ -91,7 +95,7 @@ class Watchdog(Callback):
             self._real = self._traits(images.to(pl_module.device), sounding, data)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget the last epoch's losses."""
+        """Forget the last epoch's losses; not called in an epoch that is gone on with."""
         self._unread, self._read = [], []
 
     def on_train_batch_end(
@@ -211,8 +215,7 @@ def _not_finite(module: GAN) -> str:
 
 def _how_to_go_on(trainer: Trainer) -> str:
     smaller = "a smaller model.generator_lr and model.discriminator_lr"
-    saved = [each.best_model_path for each in trainer.checkpoint_callbacks if isinstance(each, ModelCheckpoint)]
-    for path in (*saved, trainer.ckpt_path):
-        if path and Path(path).is_file():
-            return f"{path} is the last good checkpoint and is kept: go on from it with --resume and {smaller}"
+    saved = Run(Path(trainer.log_dir or ".")).checkpoints()
+    if saved:
+        return f"{saved[0]} is the last good checkpoint and is kept: go on from it with --resume and {smaller}"
     return f"there is no checkpoint yet: start again with {smaller}"

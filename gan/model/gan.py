@@ -111,6 +111,7 @@ class GAN(LightningModule):
         self.seed = seed
         self.latent_dim = cast(int, generator.latent_dim)
         self.batches_seen = 0
+        self._lr_factor = 1.0
         self.latest: dict[str, Tensor] = {}
 
     @torch.no_grad()
@@ -183,10 +184,10 @@ class GAN(LightningModule):
         """Let the learning rates fall where the end of the run is near."""
         if self.lr_scheduler is not None or not self.lr_decay:
             return
-        factor = min(1.0, (1.0 - _progress(self.trainer)) / self.lr_decay)
+        self._lr_factor = min(1.0, (1.0 - _progress(self.trainer)) / self.lr_decay)
         for optimizer, rate in zip(self._two_optimizers(), (self.generator_lr, self.discriminator_lr), strict=True):
             for group in optimizer.param_groups:
-                group["lr"] = factor * rate
+                group["lr"] = self._lr_factor * rate
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Make the average ready for what listens and saves at an epoch's end, be it cut short or not."""
@@ -281,23 +282,26 @@ class GAN(LightningModule):
             ) from error
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the counter, and what was logged last."""
+        """Add the counter, where the learning rates are in their fall, and what was logged last."""
         checkpoint["batches_seen"] = self.batches_seen
+        checkpoint["lr_factor"] = self._lr_factor
         checkpoint["latest"] = self.latest
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on counting, with the learning rates that are asked for now; the optimizers would bring back theirs."""
         self.batches_seen = checkpoint["batches_seen"]
+        self._lr_factor = checkpoint.get("lr_factor", 1.0) if self.lr_decay else 1.0
         self.latest = dict(checkpoint.get("latest", {}))
         rates = self.generator_lr, self.discriminator_lr
         for optimizer, rate in zip(checkpoint["optimizer_states"], rates, strict=True):
             for group in optimizer["param_groups"]:
                 begun_with = group.get("initial_lr", group["lr"])
                 if self.lr_scheduler is None or not begun_with:
-                    group["lr"] = rate
+                    group["lr"] = self._lr_factor * rate
                 elif rate != begun_with:
                     group["lr"] *= rate / begun_with
-                group["initial_lr"] = rate
+                if self.lr_scheduler is not None:
+                    group["initial_lr"] = rate
         for scheduler, rate in zip(checkpoint["lr_schedulers"], rates, strict=False):
             _rebase(scheduler, rate)
 

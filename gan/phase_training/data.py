@@ -2,15 +2,16 @@
 
 import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from lightning import LightningDataModule
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, TensorDataset
+from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 from gan.errors import InputError
 from gan.progress import each, say
@@ -120,12 +121,12 @@ class StepData(LightningDataModule):
         self.excerpts = [self.excerpts[i] for i in order.permutation(len(self.excerpts))[:n_wanted]]
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        """The cells of the current epoch."""
-        epoch = self.trainer.current_epoch if self.trainer else 0
-        cells = self.cells(epoch)
-        # Whole batches are taken out at once: cell by cell takes ten times as long as learning from them.
-        batches = BatchSampler(SequentialSampler(cells), self.batch_size, drop_last=False)
-        return DataLoader(cells, batch_size=None, sampler=batches)
+        """The cells of the current epoch, or those that a resumed run has not learnt from yet."""
+        seen = cast(int, self.trainer.lightning_module.batches_seen) if self.trainer else 0
+        epoch, start = divmod(seen, self.batches_per_epoch)
+        return DataLoader(
+            self.cells(epoch), batch_size=None, sampler=_Batches(self.batch_size, start, self.batches_per_epoch)
+        )
 
     def cells(self, epoch: int) -> TensorDataset:
         """Draw the cells of an epoch.
@@ -206,6 +207,28 @@ class StepData(LightningDataModule):
         weights = counts[frames, bins] / likelihood[frames, bins, None].clamp_min(1e-12)
         features = features_of(magnitude.numpy(), level_of(magnitude).numpy(), places)
         return torch.from_numpy(features), true_steps(spectrum)[frames, bins], weights
+
+
+class _Batches(Sampler[slice]):
+    """Whole batches, taken out at once: cell by cell takes ten times as long as learning from them.
+
+    Args:
+        batch_size: Cells of a batch.
+        start: The first batch that is given.
+        n_batches: Number of batches, those before the first included, as Lightning counts them.
+    """
+
+    def __init__(self, batch_size: int, start: int, n_batches: int) -> None:
+        self.batch_size = batch_size
+        self.start = start
+        self.n_batches = n_batches
+
+    def __len__(self) -> int:
+        return self.n_batches
+
+    def __iter__(self) -> Iterator[slice]:
+        for batch in range(self.start, self.n_batches):
+            yield slice(batch * self.batch_size, (batch + 1) * self.batch_size)
 
 
 def _draw_places(likelihood: NDArray[np.float64], n_places: int, rng: np.random.Generator) -> NDArray[np.int64]:

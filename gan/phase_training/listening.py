@@ -50,7 +50,7 @@ class PhaseListening(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the excerpts themselves and what PGHI makes of them, unless a resumed run has them already."""
-        if not trainer.is_global_zero or trainer.global_step:
+        if not trainer.is_global_zero or _seen(trainer):
             return
         for number, excerpt in enumerate(_data(trainer).validation_excerpts[: self.n_excerpts]):
             self._play(trainer, f"real_{number}", excerpt)
@@ -65,7 +65,7 @@ class PhaseListening(Callback):
         assert isinstance(pl_module, PhaseTraining)
         path = Path(trainer.log_dir or ".") / WEIGHTS
         data = _data(trainer)
-        pl_module.network.save(path, {"recordings": str(data.recordings), "steps": trainer.global_step})
+        pl_module.network.save(path, {"recordings": str(data.recordings), "steps": _seen(trainer)})
         for n_iter in self.iterations:
             self._hear(trainer, f"deep_{n_iter}", partial(DeepGriffinLim, n_iter=n_iter, weights=path))
 
@@ -81,7 +81,7 @@ class PhaseListening(Callback):
             if number < self.n_excerpts:
                 self._play(trainer, f"{name}_{number}", waveform)
         for logger in trainer.loggers:
-            logger.log_metrics({f"metric/{name}": float(np.nanmean(levels_db))}, step=trainer.global_step)
+            logger.log_metrics({f"metric/{name}": float(np.nanmean(levels_db))}, step=_seen(trainer))
 
     def _play(self, trainer: Trainer, name: str, waveform: Tensor) -> None:
         peak = float(waveform.abs().max())
@@ -89,7 +89,7 @@ class PhaseListening(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 rate = _data(trainer).sample_rate
-                logger.experiment.add_audio(f"audio/{name}", sound, trainer.global_step, sample_rate=rate)
+                logger.experiment.add_audio(f"audio/{name}", sound, _seen(trainer), sample_rate=rate)
                 logger.experiment.flush()
 
 
@@ -97,3 +97,9 @@ def _data(trainer: Trainer) -> StepData:
     data = trainer.datamodule  # type: ignore[attr-defined]
     assert isinstance(data, StepData)
     return data
+
+
+def _seen(trainer: Trainer) -> int:
+    module = trainer.lightning_module
+    assert isinstance(module, PhaseTraining)
+    return module.batches_seen

@@ -27,6 +27,9 @@ class PhaseTraining(LightningModule):
         lr: Highest learning rate of Adam with OneCycleLR.
         seed: Seed of the first weights; the run's seed.
 
+    Attributes:
+        batches_seen: Batches of the run so far, a resumed run's included: the x axis of all that is logged.
+
     Raises:
         InputError: If hidden is empty or lr not above 0.
     """
@@ -40,13 +43,21 @@ class PhaseTraining(LightningModule):
         torch.manual_seed(derive_seed(seed, "weights"))
         self.network = PhaseSteps(tuple(hidden))
         self.lr = lr
+        self.batches_seen = 0
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
         """Loss of a batch: features (n, 72), true steps (n, 2), complex, and what each step counts (n, 2)."""
         features, true_steps, weights = batch
         loss: Tensor = (von_mises_loss(self.network(features), true_steps) * weights).sum() / len(features)
-        self.log("loss/steps", loss, prog_bar=True)
+        self.log("loss/steps", loss, prog_bar=True, logger=False)
         return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Count, and log the loss at the place of what is heard; Lightning's own x axis is a batch behind."""
+        self.batches_seen += 1
+        if self.batches_seen % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            for logger in self.loggers:
+                logger.log_metrics({"loss/steps": float(outputs["loss"])}, step=self.batches_seen)
 
     def configure_optimizers(self) -> Any:
         """Adam, its rate up and down again over the whole training."""
@@ -57,7 +68,11 @@ class PhaseTraining(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the counter that curves go on from."""
-        checkpoint["batches_seen"] = self.global_step
+        checkpoint["batches_seen"] = self.batches_seen
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.batches_seen = checkpoint["batches_seen"]
 
 
 def von_mises_loss(steps: Tensor, true_steps: Tensor) -> Tensor:
