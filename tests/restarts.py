@@ -161,7 +161,7 @@ def _strike_in_listening(blow: Callable[[], None], batch: int) -> None:
     log = Listen._log
 
     def logging(self: Listen, trainer: Any, gan: Any, name: str, *others: Any) -> None:
-        if gan.batches_seen == batch and name.startswith("sample_1"):
+        if gan.batches_seen == batch and name.startswith("sample_1") and not name.endswith("neighbour"):
             blow()
         log(self, trainer, gan, name, *others)
 
