@@ -17,7 +17,7 @@ from gan.model.resampling import SmoothDoubling
 # Steps that a convolution over steps sees.
 _REACH = 3
 # Steps that doublings of time cut off, however many.
-_CUT = 4
+_CUT = 8
 # Standard deviations, in steps, of the shortest and the longest bell that smooths a sequence; a bell is cut at three.
 _SHORTEST, _LONGEST = 0.25, 4.0
 # Frames that are made at a time where memory is to be bounded.
@@ -108,7 +108,8 @@ class Generator(nn.Module):
         self.doublings = nn.ModuleList()
         for stage, (width, next_width) in enumerate(pairwise(widths)):
             longer = stage >= stages - 1 - n_time
-            layers = SmoothDoubling(width, next_width, longer, bias=False)
+            # The first is where the grid of the steps would be left, and it costs little there.
+            layers = SmoothDoubling(width, next_width, longer, sharp=stage == stages - 1 - n_time)
             self.doublings.append(nn.Sequential(layers, nn.BatchNorm2d(next_width), nn.ReLU(inplace=True)))
         self.to_image = SmoothDoubling(widths[-1], 1, longer=False, bias=True)
         self.apply(initialise)
