@@ -1,12 +1,24 @@
 """The errors that are told in one line, without a traceback."""
 
 
+def one_line(text: str) -> str:
+    """Text as one line of letters: what breaks lines is a space, and what a terminal would obey is shown, not done.
+
+    Names of files and texts in them are anybody's, and so are other libraries' messages.
+    """
+    joined = " ".join(part.strip() for part in text.splitlines()) if len(text.splitlines()) > 1 else text
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in joined)
+
+
 class InputError(ValueError):
     """What was given cannot be used.
 
     The message is one line that a person can act on: the file or option, what was found, what was expected and what
     to do. Commands print it without a traceback and exit with 2.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class Diverged(RuntimeError):  # noqa: N818 - it is what happened, and nobody's error

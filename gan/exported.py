@@ -7,18 +7,20 @@ waveforms = exported.waveforms(torch.randn(4, exported.generator.latent_dim))
 
 import dataclasses
 import json
+import warnings
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from gan.errors import InputError
 from gan.files import atomic_write
+from gan.plain import made_of
 from gan.sound.inversion import waveform_from_image
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
@@ -108,17 +110,23 @@ class Exported:
                 if metadata.get("format") != _FORMAT:
                     raise InputError(f"{path}: holds no generator of `gan export`, or one of another version")
                 network = json.loads(metadata["network"])
+                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                # First without memory, of which a few wrong numbers could ask for any amount; whatever they are worth.
+                with torch.device("meta"), warnings.catch_warnings(action="ignore"):
+                    _made(network, path).load_state_dict(weights, assign=True)
                 generator = _made(network, path)
-                generator.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+                generator.load_state_dict(weights)
                 return cls(
                     generator.eval().requires_grad_(False),
                     network,
                     SpectrogramSettings.from_dict(json.loads(metadata["settings"])),
-                    ImageScale(**json.loads(metadata["scale"])),
-                    tuple(json.loads(metadata["class_names"])),
+                    made_of(ImageScale, json.loads(metadata["scale"]), "scale"),
+                    made_of(tuple[str, ...], json.loads(metadata["class_names"]), "class_names"),
                     metadata["about"],
                 )
-        except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        except InputError as error:
+            raise error if str(error).startswith(str(path)) else InputError(f"{path}: {error}") from error
+        except Exception as error:  # What the file says of its network leads its class into anything.
             raise InputError(f"{path}: cannot be read as a generator ({type(error).__name__}: {error})") from error
 
 

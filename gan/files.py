@@ -1,10 +1,13 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and what is no file."""
 
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+
+from gan.errors import InputError
 
 _PART = ".part"
 
@@ -40,6 +43,18 @@ def atomic_write(path: Path, sync: bool = True) -> Iterator[Path]:
             _sync(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def refuse_pipes(path: Path) -> None:
+    """Refuse what is neither a file nor a folder: who opens a pipe waits for somebody to write.
+
+    Raises:
+        InputError: If it is.
+        OSError: If it is not there.
+    """
+    mode = path.stat().st_mode
+    if not (S_ISREG(mode) or S_ISDIR(mode)):
+        raise InputError(f"{path}: a pipe or a device, where a file was expected")
 
 
 def remove_parts(folder: Path) -> None:

@@ -7,10 +7,11 @@ TensorBoard shows and plays, `evaluation.json` what `gan evaluate` found.
 """
 
 import inspect
+import pickle
 import re
 import time
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +21,13 @@ import yaml
 from torch import nn
 
 from gan.errors import InputError
+from gan.plain import made_of
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import ImageScale
 
 if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
     from gan.data.datamodule import ImageData
     from gan.model.gan import GAN
 
@@ -44,8 +48,22 @@ class Run:
         return self.folder / "config.yaml"
 
     def read_config(self) -> dict[str, Any]:
-        """What stands in it."""
-        config: dict[str, Any] = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        """What stands in it, as plain data: nothing that it names is imported.
+
+        Raises:
+            InputError: If it is no configuration of a run.
+        """
+        try:
+            config = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+            raise InputError(f"{self.config}: cannot be read as a run's configuration ({error})") from error
+        parts = ("data", "model", "trainer")
+        if not isinstance(config, dict) or not all(isinstance(config.get(name), dict) for name in parts):
+            raise InputError(f"{self.config}: no configuration of a run, which has the parts data, model and trainer")
+        made_of(int, config.get("seed_everything"), f"{self.config}: seed_everything")
+        for name in ("images", "recordings", "store"):
+            made_of(str | None, config["data"].get(name), f"{self.config}: data.{name}")
+        made_of(int | None, config["trainer"].get("max_epochs"), f"{self.config}: trainer.max_epochs")
         return config
 
     @property
@@ -187,14 +205,14 @@ def load_run(run: Run, checkpoint: Path | None = None, device: str = "cpu") -> T
     gan.to(device)
     if is_within_epoch(state):
         gan.calibrate_average()
-    data = state["ImageData"]
+    data = ImagesOfRun.of(state, checkpoint)
     return Trained(
         gan.eval(),
-        SpectrogramSettings.from_dict(data["settings"]),
-        ImageScale(**data["scale"]),
+        data.settings,
+        data.scale,
         _network(run, state, gan.generator),
-        data["image_size"][1],
-        tuple(data["class_names"]) if gan.n_classes else (),
+        data.image_size[1],
+        data.class_names if gan.n_classes else (),
         state["batches_seen"],
         run,
         checkpoint,
@@ -243,9 +261,9 @@ def open_data(run: Run, checkpoint: Path, images: Path | None = None) -> "ImageD
     given = config["data"] | {"seed": config["seed_everything"]}
     if images is not None:
         given |= {"images": str(images), "store": None}
-    parser = ArgumentParser()
+    parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(ImageData, "data")
-    data: ImageData = parser.instantiate(parser.parse_object({"data": given})).data
+    data: ImageData = _instantiated(parser, {"data": given}, run).data
     data.load_state_dict(_load_gan(checkpoint)["ImageData"])
     data.setup("fit")
     return data
@@ -273,7 +291,7 @@ def _networks(run: Run, state: dict[str, Any]) -> "GAN":
     from gan.model.gan import GAN
 
     config, told = run.read_config(), _told(run, state)
-    parser = ArgumentParser()
+    parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(_Told, "data")
     parser.add_class_arguments(GAN, "model")
     # As train.py does: a network of somebody's own need not have both, and which network is made first, and so has
@@ -281,8 +299,28 @@ def _networks(run: Run, state: dict[str, Any]) -> "GAN":
     for network in ("generator", "discriminator"):
         for option in told:
             parser.link_arguments(f"data.{option}", f"model.{network}.init_args.{option}", apply_on="instantiate")
-    gan: GAN = parser.instantiate(parser.parse_object({"model": config["model"], "data": told})).model
+    gan: GAN = _instantiated(parser, {"model": config["model"], "data": told}, run).model
     return gan
+
+
+def _instantiated(parser: "ArgumentParser", given: dict[str, Any], run: Run) -> Any:
+    from jsonargparse import ArgumentError
+
+    try:
+        parsed = parser.parse_object(given)
+    except (ArgumentError, ValueError, TypeError) as error:
+        raise InputError(f"{run.config}: cannot be used ({error})") from error
+    try:
+        return parser.instantiate(parsed)
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"{run.config}: cannot be used ({said_by_class(error)})") from error
+
+
+def said_by_class(error: ValueError) -> str:
+    """What a class has said of its options: where it may be left out, jsonargparse wraps that into words of its own."""
+    return str(error).rpartition("Errors:\n  - ")[2].partition("\n  - ")[0]
 
 
 @dataclass(frozen=True)
@@ -314,7 +352,13 @@ def load_checkpoint(path: Path, device: Any = "cpu", mmap: bool = False) -> dict
         if damaged:
             raise zipfile.BadZipFile(f"the checksum of {damaged} in it is wrong")
         checkpoint: dict[str, Any] = torch.load(path, map_location=device, weights_only=True, mmap=mmap)
-    except Exception as error:  # torch raises whatever it stumbles over: OSError, EOFError, UnpicklingError, ...
+    except pickle.UnpicklingError as error:
+        # Its own words advise to load the file in a way that runs what stands in it.
+        raise InputError(
+            f"{path}: cannot be read as a checkpoint: it is damaged, or holds more than numbers and plain data, which "
+            "is not loaded"
+        ) from error
+    except Exception as error:  # torch raises whatever it stumbles over: OSError, EOFError, ...
         raise InputError(f"{path}: cannot be read as a checkpoint ({type(error).__name__}: {error})") from error
     return checkpoint
 
@@ -340,7 +384,44 @@ def check_of_gan(state: dict[str, Any], path: Path) -> None:
     needed = {"state_dict", "batches_seen", "ImageData"}
     if not isinstance(state, dict) or not needed <= set(state):
         raise InputError(f"{path}: a checkpoint, but of no GAN of this program; those of `python train.py` are")
-    needed = {"settings", "scale", "image_size", "class_names"}
-    if not needed <= set(state["ImageData"]):
-        missing = ", ".join(sorted(needed - set(state["ImageData"])))
-        raise InputError(f"{path}: does not say the {missing} of its images; it is of another version of this program")
+    weights = made_of(dict[str, Any], state["state_dict"], f"{path}: state_dict")
+    if strange := [name for name, weight in weights.items() if not isinstance(weight, torch.Tensor)]:
+        raise InputError(f"{path}: {strange[0]} in it is no tensor; it is damaged")
+    made_of(int, state["batches_seen"], f"{path}: batches_seen")
+    ImagesOfRun.of(state, path)
+
+
+@dataclass(frozen=True)
+class ImagesOfRun:
+    """What a checkpoint says of the images that its run was trained on.
+
+    Attributes:
+        settings: Their grid.
+        scale: Which levels -1 and 1 are.
+        image_size: Height and width of a crop.
+        class_names: Names of the labels.
+    """
+
+    settings: SpectrogramSettings
+    scale: ImageScale
+    image_size: tuple[int, int]
+    class_names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, state: dict[str, Any], path: Path) -> "ImagesOfRun":
+        """Read it from a checkpoint's content.
+
+        Raises:
+            InputError: If it says something else, or is of another version.
+        """
+        data = made_of(dict[str, Any], state["ImageData"], f"{path}: ImageData")
+        names = {field.name for field in fields(cls)}
+        if missing := ", ".join(sorted(names - set(data))):
+            raise InputError(
+                f"{path}: does not say the {missing} of its images; it is of another version of this program"
+            )
+        try:
+            images: ImagesOfRun = made_of(cls, {name: data[name] for name in names}, "ImageData")
+        except ValueError as error:
+            raise InputError(f"{path}: damaged: {error}") from error
+        return images

@@ -11,17 +11,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
+import yaml
+from jsonargparse import set_parsing_settings
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from gan.checkpoints import DISK_FULL, AtomicCheckpointIO, Checkpoints, made_by
-from gan.errors import Diverged, InputError, Stopped
+from gan.errors import Diverged, InputError, Stopped, one_line
 from gan.files import atomic_write
 from gan.pace import Pace
-from gan.run import Run, load_checkpoint, new_run, newest_run
+from gan.run import Run, load_checkpoint, new_run, newest_run, said_by_class
 
 # Lightning's own use of torch, and advice that does not fit here.
 _IGNORED_WARNINGS = (
@@ -33,6 +36,10 @@ _IGNORED_WARNINGS = (
     "The number of training batches .* is smaller than the logging interval",
     "LightningCLI's args parameter is intended to run from within Python",
 )
+
+
+# Options in groups.
+_PARTS = frozenset({"data", "model", "trainer", "checkpoint", "listen", "watchdog", "evaluate"})
 
 
 class Parser(LightningArgumentParser):
@@ -69,6 +76,9 @@ class TrainingCLI(LightningCLI):
         if self.resumed:
             self.checkpoint, self.state = _newest_undamaged(self.resumed.checkpoints())
         config = self.resumed.config if self.resumed else self.default_config
+        # Lightning lets configurations come from anywhere; they name classes to import.
+        set_parsing_settings(config_read_mode_fsspec_enabled=False)
+        _refuse_unreadable(arguments)
         super().__init__(
             model_class=self.module,
             datamodule_class=self.data,
@@ -92,6 +102,19 @@ class TrainingCLI(LightningCLI):
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
         parser.link_arguments("seed_everything", "data.seed")
         parser.link_arguments("seed_everything", "model.seed")
+
+    def instantiate_classes(self) -> None:
+        """Make everything.
+
+        Raises:
+            InputError: If a class refuses its options.
+        """
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            if isinstance(error.__cause__, InputError) or "Does not validate against any" in str(error):
+                raise InputError(said_by_class(error)) from error
+            raise
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Lightning's trainer with the run's folder as its logger's."""
@@ -234,6 +257,29 @@ def _load_weights(module: LightningModule, path: Path) -> None:
     module.load_state_dict(own | {name: saved[name] for name in sizes})
 
 
+def _refuse_unreadable(arguments: Sequence[str]) -> None:
+    """Refuse files of --config that are no configurations, by their names.
+
+    Where one is nested without end the parser in C, which is to read it next, would take the process with it.
+
+    Raises:
+        InputError: If one is.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-c", "--config", action="append", default=[])
+    given, _ = parser.parse_known_args(arguments)
+    for path in map(Path, given.config):
+        try:
+            config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+        except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+            raise InputError(f"{path}: cannot be read as a configuration ({error})") from error
+        for name, part in config.items() if isinstance(config, dict) else ():
+            # Text is the name of a file that holds the part.
+            is_text = isinstance(part, str) and part.isprintable()
+            if name in _PARTS and not (part is None or isinstance(part, dict) or is_text):
+                raise InputError(f"{path}: {name} is {part!r:.60}, where its options were expected")
+
+
 class RunFolder(Callback):
     """Writes the run's config.yaml once everything has been found to fit, and says where the run and its sounds are."""
 
@@ -271,8 +317,8 @@ def run_training(cli: type[TrainingCLI], arguments: Sequence[str]) -> int:
     name = cli.command.split()[-1]
     try:
         cli(arguments).train()
-    except (InputError, Diverged) as error:
-        print(f"{name}: {error}", file=sys.stderr)
+    except (InputError, Diverged, MisconfigurationException) as error:
+        print(f"{name}: {one_line(str(error))}", file=sys.stderr)
         return 1 if isinstance(error, Diverged) else 2
     except Stopped as stopped:
         print(f"{name}: {stopped}", file=sys.stderr)

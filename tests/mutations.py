@@ -13,6 +13,7 @@ import time
 import warnings
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,18 @@ _ORIENTATION = 0x0112
 # What lengths and sizes in headers are overwritten with.
 _SIZES = (0, 1, 65_535, 100_000, 1 << 20, (1 << 31) - 1, (1 << 32) - 1)
 _CHUNKS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf", b"acTL", b"fcTL", b"fdAT", b"tRNS", b"PLTE", b"IDAT", b"gAMA")
+
+# What values and keys of plain data are replaced with.
+_VALUES: tuple[Any, ...] = (
+    None, True, False, 0, 1, -1, 3, 0.5, -0.0, 1e308, 1 << 62, 1 << 80, float("nan"), float("inf"), "", "a", "\0", "1",
+    "1e9", "../../etc/passwd", "/dev/zero", "https://example.org/x", "<script>", "a\nb", "\x1b[2J", "\u20ac" * 40, [],
+    {}, [[]], [None], [1, 2], {"a": 1}, [[1] * 50] * 50,
+)  # fmt: skip
+_NAMES = ("", "a", "class_path", "init_args", "__class__", "format", "\0", "../x", "x" * 300)
+_TEXTS = (
+    "", "null", "3", '"a"', "[]", "{}", "[1]", "\0", "\ufeff", "NaN", "[" * 100_000, "{" * 5000, "9" * 5000,
+    '{"a": ' * 5000, "a: &a [b]\nc: [*a, *a]", "!!python/object/apply:os.system [exit 3]", "- a\nb: c", "\t", "a: \x07",
+)  # fmt: skip
 
 
 def seeds(folder: Path) -> dict[str, bytes]:
@@ -126,6 +139,51 @@ def _with_other_chunks(draw: random.Random, png: bytes) -> bytes:
     else:
         chunks.insert(other, (draw.choice(_CHUNKS), draw.randbytes(draw.randrange(60))))
     return png[:8] + b"".join(png_chunk(name, content) for name, content in chunks)
+
+
+def with_header(draw: random.Random, png: bytes, name: bytes, key: bytes) -> bytes:
+    """A PNG whose first chunk of a name, JSON behind a key, says something else, with the right checksum."""
+    start = png.index(name + key) - 4
+    (length,) = struct.unpack_from(">I", png, start)
+    text = png[start + 8 + len(key) : start + 8 + length].decode()
+    chunk = png_chunk(name, key + changed_text(draw, text, json.loads, json.dumps).encode())
+    return png[:start] + chunk + png[start + 12 + length :]
+
+
+def changed(draw: random.Random, content: Any) -> Any:
+    """Plain data in which one value or key, at any depth, was replaced, lost or added."""
+    if isinstance(content, dict | list) and content and draw.random() < 0.85:
+        copy = dict(content) if isinstance(content, dict) else list(content)
+        key = draw.choice(list(copy)) if isinstance(copy, dict) else draw.randrange(len(copy))
+        kind = draw.randrange(10)
+        if kind == 0:
+            del copy[key]
+        elif kind == 1 and isinstance(copy, dict):
+            copy[draw.choice(_NAMES)] = copy[key]
+        elif kind == 1:
+            copy.append(copy[key])
+        else:
+            copy[key] = changed(draw, copy[key])
+        return copy
+    if isinstance(content, int | float) and not isinstance(content, bool) and draw.random() < 0.5:
+        return draw.choice((-content, content + 1, content * 2, content / 3, float(content), str(content)))
+    return draw.choice(_VALUES)
+
+
+def changed_text(draw: random.Random, text: str, load: Callable[[str], Any], dump: Callable[[Any], str]) -> str:
+    """The same for data in a text; sometimes the text itself is damaged, or something else."""
+    kind = draw.random()
+    if kind < 0.1:
+        return draw.choice(_TEXTS)
+    try:
+        content = load(text)
+    except ValueError:
+        kind = 0.1
+    if kind < 0.25:
+        return mutated(draw, text.encode()).decode(errors="replace")
+    for _ in range(draw.choice((1, 1, 1, 3))):
+        content = changed(draw, content)
+    return dump(content)
 
 
 def png_chunk(name: bytes, content: bytes) -> bytes:

@@ -395,6 +395,8 @@ def test_bad_answers_are_skipped_by_name(tmp_path, capsys):
         "1 of 72 questions are not answered": with_first(answer=None),
         "72 of 72 questions are not answered": good | {"answers": 3},
         "of nk, as ": good | {"listener": " nk "},
+        "listener is a list of 1, text was expected": good | {"listener": ["x"]},
+        "of test a b, but the key is of": good | {"test": "a\nb"},
     }
     paths = written(tmp_path, good, *bad.values())
     for name, text in (("text.json", "Dear diary"), ("deep.json", "[" * 100000), ("binary.json", "\ud800")):
@@ -423,8 +425,13 @@ def test_bad_keys(tmp_path, capsys):
         (None, "key.json: cannot be read"),
         ("no", "key.json: no JSON"),
         (json.dumps(answer("NK", 22)), "key.json: no key of `gan blind`"),
-        (json.dumps(whole | {"trials": [{"kind": "abx"}]}), "key.json: a damaged key (KeyError"),
-        (json.dumps({"format": whole["format"], "trials": [], "sounds": []}), "key.json: a damaged key (TypeError"),
+        (json.dumps(whole | {"trials": [{"kind": "abx"}]}), "key.json: a damaged key (key.trials[0] has no sounds)"),
+        (
+            json.dumps({"format": whole["format"], "trials": [], "sounds": []}),
+            "key.json: a damaged key (key has no test)",
+        ),
+        (json.dumps(whole | {"trials": [{"kind": "abx", "sounds": [1], "systems": ["a"]}]}), "is about 3 sounds of as"),
+        (json.dumps(whole | {"systems": {"first": 3}}), "a damaged key (key.systems.first is 3, text was expected)"),
     ):
         key.unlink(missing_ok=True)
         if text is not None:

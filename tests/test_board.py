@@ -32,6 +32,7 @@ model:
   augment: null
   betas: [0.5, 0.9]
 seed_everything: 3
+trainer: {}
 """
 
 

@@ -1,5 +1,6 @@
 """Image files: what is written comes back, and what is no image of ours is named."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mutations import png_chunk
 from PIL import Image, PngImagePlugin
 
 from gan.errors import InputError
-from gan.sound.codec import Origin, codes_from_magnitude, decode_image, encode_image, read_codes, read_header
+from gan.sound.codec import (
+    Origin,
+    codes_from_magnitude,
+    decode_image,
+    encode_image,
+    has_header,
+    read_codes,
+    read_header,
+    read_whole_header,
+)
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import magnitude_from_waveform
 
@@ -178,6 +189,23 @@ def test_damaged_images_are_named(tmp_path: Path, magnitude: torch.Tensor) -> No
         (lambda image, text: (image, {**text, "level_db": "loud"}), "cannot be read"),
         (lambda image, text: (image, {"settings": text["settings"]}), "cannot be read"),
         (lambda image, text: (image, [1, 2]), "cannot be read"),
+        (lambda image, text: (image, {**text, "format": "\x1b[2J"}), r"format \\x1b\[2J of another version"),
+        (lambda image, text: (image, {**text, "level_db": float("nan")}), "level_db is nan, a number or nothing was"),
+        (lambda image, text: (image, {**text, "level_db": 1e9}), "cannot be read .level_db is 1e.09"),
+        (lambda image, text: (image, {**text, "settings": {**text["settings"], "n_fft": True}}), "n_fft is True"),
+        (lambda image, text: (image, {**text, "settings": {**text["settings"], "sample_rate": 2**80}}), "sample_rate"),
+        (
+            lambda image, text: (image, {**text, "settings": {**text["settings"], "bits": 16.0}}),
+            "bits is 16.0, 8 or 16",
+        ),
+        (
+            lambda image, text: (image, {**text, "origin": {**text["origin"], "start_second": -1}}),
+            "second -1 are no part",
+        ),
+        (
+            lambda image, text: (image, {**text, "origin": {**text["origin"], "recording": 3}}),
+            "recording is 3, text was",
+        ),
     ],
 )
 def test_changed_images_are_named(tmp_path: Path, magnitude: torch.Tensor, change: Any, message: str) -> None:
@@ -207,3 +235,26 @@ def test_a_failed_write_leaves_the_old_image(
     with pytest.raises(OSError, match="No space left"):
         encode_image(tmp_path / "other.png", magnitude, grid())
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_text_that_is_nested_without_end_is_named(tmp_path: Path, magnitude: torch.Tensor) -> None:
+    path = tmp_path / "image.png"
+    encode_image(path, magnitude, grid(), ORIGIN)
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("spectrogram", "[" * 100_000)
+    with Image.open(path) as image:
+        image.save(path, pnginfo=info)
+    with pytest.raises(InputError, match=r"its settings cannot be read .maximum recursion depth"):
+        decode_image(path)
+
+
+def test_chunks_that_lead_pillow_astray_are_named(tmp_path: Path, magnitude: torch.Tensor) -> None:
+    path = tmp_path / "image.png"
+    encode_image(path, magnitude, grid(), ORIGIN)
+    content = path.read_bytes()
+    # iTXt without its language and translation, gAMA without its number: IndexError, struct.error.
+    for name, data in ((b"iTXt", b"a\0\0\0"), (b"gAMA", b""), (b"acTL", b"\0"), (b"iCCP", b"a"), (b"tRNS", b"")):
+        path.write_bytes(content[:33] + png_chunk(name, data) + content[33:])
+        for read in (has_header, read_header, read_whole_header, decode_image):
+            with contextlib.suppress(InputError):
+                read(path)

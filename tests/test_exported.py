@@ -144,3 +144,26 @@ def test_onnx_that_differs_is_not_written(file, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"onnxruntime's images differ from torch's by 0\.001; it is not written"):
         write_onnx(exported, tmp_path / "other.onnx")
     assert not list(tmp_path.glob("*other*"))
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"network": "[" * 100_000},
+        {"network": "[]"},
+        {"network": json.dumps({"class_path": "gan.model.dcgan.Generator", "init_args": []})},
+        {"network": json.dumps({"class_path": "gan.model.dcgan.Generator", "init_args": {"image_size": [1 << 62, 8]}})},
+        {"network": json.dumps({"class_path": "gan.model.dcgan.Generator", "init_args": {"image_size": [64, 0]}})},
+        {"scale": '{"top_db": NaN}'},
+        {"scale": '{"top_db": 0, "range_db": "80"}'},
+        {"class_names": "3"},
+        {"class_names": "[1, 2]"},
+        {"settings": "[1]"},
+    ],
+)
+def test_odd_metadata_is_refused_in_a_line(file, metadata):
+    other = rewritten(file, **metadata)
+    with pytest.raises(InputError) as caught:
+        Exported.load(other)
+    assert str(caught.value).startswith(str(other))
+    assert str(caught.value).isprintable()

@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 
 GAN = Path(__file__).parent.parent / "gan"
-BASE = {"errors", "files", "seed", "progress", "stopping"}
+BASE = {"errors", "files", "seed", "progress", "stopping", "plain"}
 ALLOWED = {
     "errors": set(),
-    "files": set(),
+    "files": {"errors"},
     "seed": set(),
     "progress": set(),
     "stopping": set(),
     "pace": set(),
+    "plain": {"errors"},
     "sound": BASE | {"sound"},
     "model": BASE | {"model"},
     "data": BASE | {"data", "sound"},

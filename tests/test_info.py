@@ -356,8 +356,9 @@ def test_damaged_and_unknown_files(refuse, write_image, tmp_path):
     refuse(tmp_path / "other.png", "other.png")
     (tmp_path / ".store").mkdir()
     refuse(tmp_path / ".store", "cannot be read as a store of images", "`gan ingest` or a training builds it again")
-    (tmp_path / ".store" / "index.json").write_text(json.dumps({"format": 2, "kind": []}))
-    refuse(tmp_path / ".store", "cannot be read as a store of images")
+    for index in ({"format": 2, "kind": []}, [], {"format": {"a": 1}}):
+        (tmp_path / ".store" / "index.json").write_text(json.dumps(index))
+        refuse(tmp_path / ".store", "cannot be read as a store of images")
 
 
 def test_damaged_recordings(refuse, write_bad_recordings, tmp_path):
@@ -384,16 +385,23 @@ def test_damaged_weights(refuse, tmp_path):
     refuse(path, "does not say what was expected (KeyError")
     save_file({"a": torch.zeros(1)}, path, {"format": "phase steps 1", "about": "[]", "hidden": "[8]"})
     refuse(path, "does not say what was expected (AttributeError")
+    save_file({"a": torch.zeros(1)}, path, {"format": "phase steps 1", "about": "[" * 100_000, "hidden": "[8]"})
+    refuse(path, "does not say what was expected (RecursionError")
 
 
 def test_damaged_runs(refuse, conditional, tmp_path):
     run = shutil.copytree(conditional.folder, tmp_path / "run")
-    checkpoint = run / "checkpoints" / "epoch_0001.ckpt"
+    checkpoint, whole = run / "checkpoints" / "epoch_0001.ckpt", (run / "config.yaml").read_text()
     state = torch.load(checkpoint, weights_only=True)
-    for name, wrong in (("epoch", "three"), ("ImageData", state["ImageData"] | {"settings": 3})):
+    for name, wrong, words in (
+        ("epoch", "three", "epoch is 'three', a whole number was expected"),
+        ("epoch", float("inf"), "epoch is inf, a whole number was expected"),
+        ("ImageData", state["ImageData"] | {"settings": 3}, "ImageData.settings is 3, a mapping was expected"),
+        ("callbacks", 3, "does not say what was expected"),
+    ):
         torch.save(state | {name: wrong}, checkpoint)
-        refuse(run, "does not say what was expected")
-        refuse(checkpoint, "does not say what was expected")
+        refuse(run, words)
+        refuse(checkpoint, words)
     torch.save({"state_dict": {}}, checkpoint)
     refuse(checkpoint, "a checkpoint, but of no GAN of this program")
     torch.save([1, 2], checkpoint)
@@ -404,6 +412,10 @@ def test_damaged_runs(refuse, conditional, tmp_path):
         ("a: [", "cannot be read as a run's configuration"),
         ("just text", "no configuration of a run"),
         ("data: {}", "no configuration of a run"),
+        ("[" * 100_000, "cannot be read as a run's configuration"),
+        ("\0", "cannot be read as a run's configuration"),
+        (whole.replace("images: images", "images: [a]"), "data.images is a list of 1, text or nothing was expected"),
+        (whole.replace("seed_everything: 0", "seed_everything: x"), "seed_everything is 'x', a whole number"),
     ):
         (run / "config.yaml").write_text(config)
         capsys_path = run / "config.yaml"

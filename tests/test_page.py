@@ -5,6 +5,7 @@ import json
 import math
 import re
 import struct
+import tracemalloc
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from conftest import music
+from conftest import music, with_flac_length
 from heard import N_SAMPLES, RATE, make_run, write
 from torch.utils.tensorboard import SummaryWriter
 
 from gan.commands.main import main
+from gan.errors import InputError
 from gan.listen.chart import Axis, draw_charts
 from gan.listen.clips import Clips
 from gan.listen.curves import read_curves
@@ -283,7 +285,7 @@ def test_bad_runs(tmp_path, capsys):
         ([run, "--output", other / "page.html"], "page.html: cannot be written"),
         ([run, "--max_mb", "0"], "max_mb is 0; it must be above 0, 50 is usual"),
         ([broken], "none of its clips can be read"),
-        ([unreadable], "config.yaml: cannot be read as the configuration of a training"),
+        ([unreadable], "config.yaml: cannot be read as a run's configuration"),
     ):
         assert listen(*arguments) == 2
         said = capsys.readouterr()
@@ -412,3 +414,19 @@ def test_what_is_read_of_a_clip(tmp_path):
     assert (sound.seconds, sound.sample_rate) == (N_SAMPLES / RATE, RATE)
     assert len(sound.outline) == 200
     assert -40 < sound.loudness < -5
+
+
+def test_a_header_that_claims_much_fills_no_memory(tmp_path):
+    run = make_run(tmp_path / "run", n_epochs=1)
+    clip = Clips(run).moments()[0].clips["sample_0"]
+    clip.sound.write_bytes(with_flac_length(clip.sound.read_bytes(), 2**36 - 1))
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"sample_0\.flac: (truncated|cannot be read as sound)"):
+        Sound.of(clip)
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+
+
+def test_a_rate_that_is_nobodys(tmp_path):
+    """At 1 Hz the loudness's filter runs away."""
+    assert loudness(music(2000), 1) == -math.inf or math.isfinite(loudness(music(2000), 1))

@@ -13,7 +13,7 @@ from conftest import music, with_flac_length
 
 from gan.errors import InputError
 from gan.sound import recording
-from gan.sound.recording import SUFFIXES, read_excerpt, windows
+from gan.sound.recording import SUFFIXES, read_excerpt, read_recording_header, windows
 
 
 def resampled(path: Path, sample_rate: int) -> np.ndarray:
@@ -239,3 +239,25 @@ def test_an_excerpt_past_the_end_is_silent(tmp_path: Path) -> None:
     assert not read_excerpt(path, 16000, 3.0, 100).any()
     with pytest.raises(InputError, match="cannot be read as sound"):
         read_excerpt(tmp_path / "gone.wav", 22050, 0.0, 100)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 1e38])
+def test_excerpts_are_numbers(tmp_path: Path, wrong: float) -> None:
+    waveform = np.stack([music(3000)] * 2, 1)
+    waveform[1000] = wrong
+    soundfile.write(tmp_path / "a.wav", waveform, 8000, "FLOAT")
+    for read in (lambda path: read_excerpt(path, 8000, 0.0, 2000), lambda path: list(windows(path, 8000, 2000, 2000))):
+        with pytest.raises(InputError, match=r"a\.wav: holds samples that are not numbers"):
+            read(tmp_path / "a.wav")
+    assert np.isfinite(read_excerpt(tmp_path / "a.wav", 8000, 0.2, 500)).all()
+
+
+def test_a_decoder_that_is_behind_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As damaged mp3 files lead libmpg123: soundfile then counts how much is left below zero."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, music(3000), 8000)
+    monkeypatch.setattr(soundfile.SoundFile, "tell", lambda self: 4000)
+    with pytest.raises(InputError, match="damaged or truncated"):
+        read_recording_header(path)
+    with pytest.raises(InputError, match="cannot be read as sound"):
+        read_excerpt(path, 8000, 0.0, 2000)

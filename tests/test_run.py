@@ -130,3 +130,56 @@ def test_what_a_path_means(run, tmp_path):
     with pytest.raises(InputError, match="device is abacus, which cannot be used"):
         load_run(run, device="abacus")
     assert load_checkpoint(newest)["batches_seen"] == load_run(run).batches_seen == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "words"),
+    [
+        ("scale", {"top_db": 0.0, "range_db": float("nan")}, "ImageData.scale.range_db is nan, a number was expected"),
+        ("scale", {"top_db": 0.0, "mean_db": [1.0]}, "mean_db and deviation_db go together"),
+        ("settings", [], "ImageData.settings is a list of 0, a mapping was expected"),
+        ("image_size", [64], r"ImageData.image_size is a list of 1, one of 2 was expected"),
+        ("class_names", [3], "ImageData.class_names is 3, text was expected"),
+    ],
+)
+def test_what_a_checkpoint_says_of_its_images(copy, name, wrong, words):
+    run, state = copy
+    state["ImageData"][name] = wrong
+    torch.save(state, place(run))
+    refuse(run, words)
+
+
+def test_what_is_no_state(copy):
+    run, state = copy
+    for name, wrong, words in (
+        ("ImageData", 3, "ImageData is 3, a mapping was expected"),
+        ("state_dict", [], "state_dict is a list of 0"),
+        ("state_dict", {"a": 1}, "a in it is no tensor"),
+        ("batches_seen", None, "batches_seen is None, a whole number"),
+    ):
+        torch.save(state | {name: wrong}, place(run))
+        refuse(run, words)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[" * 100_000, "cannot be read as a run's configuration"),
+        ("\xff", "cannot be read as a run's configuration"),
+        ("a: [", "cannot be read as a run's configuration"),
+        ("3", "no configuration of a run"),
+        ("data: {}\nmodel: {}\ntrainer: {}\nseed_everything: [1]", "seed_everything is a list of 1, a whole number"),
+        ("data: {}\nmodel: {}\ntrainer: {}\nseed_everything: 1", "config.yaml: cannot be used"),
+    ],
+)
+def test_other_configurations(copy, text, words, capfd):
+    run, state = copy
+    torch.save(state, place(run))
+    run.config.write_text(text, encoding="latin-1")
+    for load in (lambda: load_run(run), lambda: untrained(run, place(run))):
+        with pytest.raises(InputError, match=words) as caught:
+            load()
+        assert str(run.config) in str(caught.value)
+        assert str(caught.value).isprintable()
+    # No page of usage of a command line that nobody has typed.
+    assert capfd.readouterr().err == ""

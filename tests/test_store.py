@@ -300,3 +300,38 @@ def test_index_is_plain_json(images):
     open_store(images, images / ".store")
     index = json.loads((images / ".store" / "index.json").read_text())
     assert index["images"]["n_frames"][:3] == [40, 41, 42]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda index: index | {"frames": "../../elsewhere"},
+        lambda index: index | {"skipped": 1.5},
+        lambda index: index | {"odd": {"a": 1}},
+        lambda index: index | {"looks": 3},
+        lambda index: index | {"kind": index["kind"] | {"findings": {}}},
+        lambda index: index | {"kind": index["kind"] | {"settings": index["kind"]["settings"] | {"bits": 16.0}}},
+        lambda index: index | {"images": index["images"] | {"first_row": [-1] * 12}},
+        lambda index: index | {"images": index["images"] | {"n_frames": [0] * 12}},
+        lambda index: index | {"images": index["images"] | {"file": [3] * 12}},
+        lambda index: index | {"images": index["images"] | {"level_db": [float("nan")] * 12}},
+        lambda index: index | {"images": index["images"] | {"look": [7] * 12}},
+        lambda index: index["images"],
+        lambda index: [],
+    ],
+)
+def test_index_that_says_something_else_is_built_anew(images, damage):
+    folder = images / ".store"
+    open_store(images, folder)
+    index = json.loads((folder / "index.json").read_text())
+    (folder / "index.json").write_text(json.dumps(damage(index)))
+    assert_equals_files(open_store(images, folder), images)
+
+
+def test_texts_that_are_nested_without_end_are_built_anew(images):
+    folder = images / ".store"
+    open_store(images, folder)
+    (folder / "index.json").write_text("[" * 100_000)
+    (folder / "building.jsonl").write_text('{"made": ' * 5000)
+    (folder / "building.frames").write_bytes(b"\0" * 1000)
+    assert_equals_files(open_store(images, folder), images)

@@ -423,3 +423,33 @@ def test_default_config_is_complete(tmp_path, write_image, monkeypatch):
             options -= {"phase"}  # listen's
         assert set(config[section]) == options, section
     json.dumps(config)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"[" * 100_000, "cannot be read as a configuration (maximum recursion"),
+        (b"data: \xff", "cannot be read as a configuration ('utf-8' codec can't decode"),
+        (b"a: " + b"9" * 5000, "cannot be read as a configuration (Exceeds the limit"),
+        (b"data: !!python/object/apply:os.mkdir [a]", "cannot be read as a configuration (could not determine"),
+        (b"trainer: 3", "trainer is 3, where its options were expected"),
+        (b'watchdog: "\\0"', "watchdog is '\\x00', where its options were expected"),
+    ],
+    ids=["deep", "bytes", "digits", "tag", "number", "null"],
+)
+def test_files_that_are_no_configurations_are_named(tmp_path, capsys, content, words):
+    path = tmp_path / "given.yaml"
+    path.write_bytes(content)
+    assert train.run_training(train.GANCLI, ["--config", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"train.py: {path}: ")
+    assert words in said
+    assert said.count("\n") == 1
+
+
+def test_a_class_that_may_be_left_out_says_what_is_wrong(in_folder_of_runs, capsys):
+    options = ["--data.images=images", "--model.augment=gan.model.augment.Augment"]
+    options += ["--model.augment.init_args.target=1.2"]
+    assert train.run_training(train.GANCLI, [*SMALL_RUN, *options]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1] == "train.py: model.augment's target is 1.2; it must lie between -1 and 1, 0.6 is usual"

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from gan.commands.quiet import quiet
 from gan.errors import InputError
 
 VERBS = {
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given, rest = parser.parse_known_args(arguments)
     module = import_module(f"gan.commands.{given.verb.replace('-', '_')}")
     try:
-        exit_code: int = module.main(rest)
+        with quiet():
+            exit_code: int = module.main(rest)
     except InputError as error:
         print(f"gan {given.verb}: {error}", file=sys.stderr)
         return 2

@@ -114,7 +114,7 @@ def _scan(versions: list[Version], options: FigureOptions) -> str:
 def _existing(folder: Path) -> ImageStore | None:
     try:
         return ImageStore(folder)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
 
 

@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from gan.data.kind import Kind
-from gan.data.look import Look
 from gan.data.source import Decoded
 from gan.data.store import StoredImage, Version, row_bytes
 from gan.errors import InputError
+from gan.plain import made_of
 
 _JOURNAL = "building.jsonl"
 _FRAMES = "building.frames"
@@ -136,7 +136,7 @@ class Building:
                 if what == "made" and content != self._made:
                     return 0
                 self._recall(what, content, versions)
-            except (ValueError, TypeError, KeyError, AttributeError):
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 break
             n_bytes += len(line)
         if self.kind is None or self._n_rows * row_bytes(self.kind.settings) > n_frames_bytes:
@@ -147,12 +147,11 @@ class Building:
         if what == "kind":
             self.kind = Kind.from_dict(content)
         elif what == "image":
-            look = content["look"]
-            image = StoredImage(**content | {"look": None if look is None else Look.from_json(look)})
+            image = made_of(StoredImage, content, "image")
             self._n_rows = image.first_row + image.n_frames
             if versions.get(image.file) == image.version:
                 self.images[image.file] = image
         elif what == "skipped":
-            version, error = content
-            if versions.get(version[0]) == tuple(version):
+            version, error = made_of(tuple[Version, str], content, "skipped")
+            if versions.get(version[0]) == version:
                 self.skipped[version[0]] = error

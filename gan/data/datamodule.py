@@ -302,7 +302,7 @@ class ImageData(LightningDataModule):
                     f"the run was trained on images with {name} {state_dict[name]}, but {self.images} has {now[name]}; "
                     "resume with the images and options that it was started with"
                 )
-        if now["fingerprint"] != state_dict["fingerprint"] and self._restored_scale is None:
+        if now["fingerprint"] != state_dict.get("fingerprint") and self._restored_scale is None:
             print(f"note: the images in {self.images} have changed since this run was saved; it goes on with them")
         self._restored_scale = ImageScale(**state_dict["scale"])
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from gan.errors import InputError
+from gan.plain import made_of
 from gan.sound.codec import ImageHeader
 from gan.sound.figure.figure import Finding
 from gan.sound.figure.options import FigureOptions
@@ -40,16 +41,8 @@ class Kind:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read what `to_dict` wrote, also after it was JSON."""
-        options, size = values["options"], values["size"]
-        if options is not None:
-            options = FigureOptions(**options | {"box": options["box"] and tuple(options["box"])})
-        return cls(
-            SpectrogramSettings.from_dict(values["settings"]),
-            tuple(Finding(**finding) for finding in values["findings"]),
-            tuple(values["warnings"]),
-            options,
-            size and (size[0], size[1]),
-        )
+        made: Self = made_of(cls, values, "kind")
+        return made
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and strings, for JSON."""

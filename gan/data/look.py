@@ -1,8 +1,8 @@
 """What figures look like, and which of them look different from the rest."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from gan.data.kind import Kind
 
@@ -21,12 +21,6 @@ class Look(NamedTuple):
     traits: tuple[tuple[str, str], ...]
     guesses: tuple[str, ...]
     notes: tuple[str, ...]
-
-    @classmethod
-    def from_json(cls, values: Sequence[Any]) -> Self:
-        """What JSON makes a list of lists of."""
-        traits, guesses, notes = values
-        return cls(tuple((name, value) for name, value in traits), tuple(guesses), tuple(notes))
 
 
 def look_of(kind: Kind, n_frames: int) -> Look:

@@ -114,8 +114,10 @@ def _candidates(images: Path, store: Path | None) -> Iterator[Path]:
         ]
         for file in files:
             name = file.lower()
-            if name.endswith(_SUFFIXES) and not name.startswith(".") and not name.endswith(REPORT_SUFFIX):
-                yield Path(folder, file)
+            seen = name.endswith(_SUFFIXES) and not name.startswith(".") and not name.endswith(REPORT_SUFFIX)
+            # A pipe would be waited for, and a link may lead to nothing.
+            if seen and (path := Path(folder, file)).is_file():
+                yield path
 
 
 def find_sources(images: Path, versions: list[Version], n_threads: int) -> list[Source]:
@@ -141,7 +143,7 @@ def read_source(source: Source, options: FigureOptions) -> Outcome:
     try:
         if source.header is not None:
             return _read_image(source, source.header)
-        return _read_figure(source, options) if source.is_figure else InputError(source.problem)
+        return _read_figure(source, options) if source.is_figure else InputError(str(source.problem))
     except InputError as error:
         return error
     except OSError as error:
@@ -178,7 +180,7 @@ def read_as(source: Source, kind: Kind, options: FigureOptions, first: Outcome |
         fits, problem = False, outcome
     if kind.options is None:
         # Where most images are of `gan encode`, what is wrong with a PNG is that it is none.
-        return problem if source.problem is None else InputError(source.problem)
+        return problem if source.problem is None else InputError(str(source.problem))
     if source.is_figure and picture_size(source.path) == kind.size:
         again = read_source(source, kind.options)
         if isinstance(again, Decoded) and again.kind.settings == kind.settings:

@@ -10,13 +10,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
 from gan.data.kind import Kind
 from gan.data.look import Look
 from gan.files import atomic_write
+from gan.plain import made_of
 from gan.sound.codec import Codes
 from gan.sound.settings import SpectrogramSettings
 
@@ -54,6 +55,10 @@ class StoredImage:
     start_second: float
     look: Look | None = None
 
+    def __post_init__(self) -> None:
+        if self.first_row < 0 or self.n_frames < 1:
+            raise ValueError(f"{self.file}: {self.n_frames} frames from row {self.first_row}")
+
     @property
     def version(self) -> Version:
         """What tells whether the file is still the one that was read."""
@@ -74,21 +79,33 @@ class ImageStore:
     """
 
     def __init__(self, folder: Path) -> None:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        text = (folder / INDEX).read_text(encoding="utf-8")
+        try:
+            index = made_of(dict[str, Any], json.loads(text), INDEX)
+        except RecursionError as error:
+            raise ValueError("lists in lists without end") from error
         if index["format"] != FORMAT:
-            raise ValueError(f"format {index['format']}")
+            raise ValueError(f"format {index['format']!r:.60}")
         self.kind = Kind.from_dict(index["kind"])
         self.settings = self.kind.settings
-        self.scan: str = index["scan"]
-        self.made: str = index["made"]
-        self.skipped: list[str] = index["skipped"]
-        self.odd: list[str] = index["odd"]
+        self.scan: str = made_of(str, index["scan"], "scan")
+        self.made: str = made_of(str, index["made"], "made")
+        self.skipped: list[str] = made_of(list[str], index["skipped"], "skipped")
+        self.odd: list[str] = made_of(list[str], index["odd"], "odd")
         # Columns, not rows, and each look once: 130,000 images are read in half a second.
-        columns = index["images"]
-        looks = [Look.from_json(look) for look in index["looks"]]
-        columns["look"] = [None if number is None else looks[number] for number in columns["look"]]
+        columns = {
+            name: made_of(list[kind], index["images"][name], name)  # type: ignore[valid-type]
+            for name, kind in get_type_hints(StoredImage).items()
+            if name != "look"
+        }
+        looks = made_of(list[Look], index["looks"], "looks")
+        numbers = made_of(list[int | None], index["images"]["look"], "look")
+        columns["look"] = [None if number is None else looks[number] for number in numbers]
         self.images = [StoredImage(*values) for values in zip(*columns.values(), strict=True)]
-        self._path = folder / index["frames"]
+        frames = made_of(str, index["frames"], "frames")
+        if Path(frames).name != frames:
+            raise ValueError(f"frames in {frames!r}, which is not in the folder")
+        self._path = folder / frames
         self._n_rows, rest = divmod(self._path.stat().st_size, row_bytes(self.settings))
         if rest or any(image.first_row + image.n_frames > self._n_rows for image in self.images):
             raise ValueError("the frames are not whole")

@@ -10,9 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gan.errors import InputError
+from gan.errors import InputError, one_line
 from gan.evaluate.opinion import chance, difference, opinion, share
 from gan.files import atomic_write
+from gan.plain import made_of
 
 Kind = Literal["quality", "origin", "abx"]
 # In the order that listeners meet them: they judge sounds before they are told that some are real.
@@ -46,6 +47,11 @@ class Trial:
     sounds: tuple[int, ...]
     systems: tuple[str, ...]
     right: str | None = None
+
+    def __post_init__(self) -> None:
+        n_sounds = 3 if self.kind == "abx" else 1
+        if len(self.sounds) != n_sounds or len(self.systems) != n_sounds:
+            raise InputError(f"a question of kind {self.kind} is about {n_sounds} sounds of as many systems")
 
 
 @dataclass(frozen=True)
@@ -82,13 +88,10 @@ class Key:
         if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
             raise InputError(f"{path}: no key of `gan blind`, which is the key.json that it wrote beside its page")
         try:
-            trials = tuple(
-                Trial(trial["kind"], tuple(trial["sounds"]), tuple(trial["systems"]), trial["right"])
-                for trial in content.pop("trials")
-            )
-            return cls(trials=trials, sounds=tuple(content.pop("sounds")), **content)
-        except (TypeError, KeyError) as error:
-            raise InputError(f"{path}: a damaged key ({type(error).__name__}: {error})") from error
+            key: Key = made_of(cls, content, "key")
+        except InputError as error:
+            raise InputError(f"{path}: a damaged key ({error})") from error
+        return key
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,8 @@ class Answers:
             given[number] = answer
         if missing := len(key.trials) - len(given):
             raise InputError(f"{path}: {missing} of {len(key.trials)} questions are not answered")
-        return cls(str(content["listener"]).strip(), tuple(given[number] for number in range(len(key.trials))))
+        listener = one_line(made_of(str, content["listener"], f"{path}: listener")).strip()
+        return cls(listener, tuple(given[number] for number in range(len(key.trials))))
 
 
 def report(key: Key, listeners: Sequence[Answers]) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor
 from gan.errors import InputError
 from gan.files import atomic_write
 from gan.model.gan import GAN
+from gan.plain import made_of
 from gan.seed import derive_seed
 
 _FORMAT = "latent 1"
@@ -57,8 +58,15 @@ class Latent:
                 metadata = file.metadata() or {}
                 if metadata.get("format") != _FORMAT:
                     raise InputError(f"{path}: holds no latent of `gan invert`")
-                return cls(file.get_tensor("latent"), json.loads(metadata["label"]), metadata["about"])
-        except (OSError, SafetensorError, ValueError, KeyError) as error:
+                latent = file.get_tensor("latent")
+                is_row = latent.ndim == 2 and len(latent) == 1 and latent.is_floating_point()
+                if not is_row or not latent.isfinite().all():
+                    raise InputError(f"{path}: {latent.dtype} of shape {tuple(latent.shape)} is no latent")
+                label = made_of(str | None, json.loads(metadata["label"]), f"{path}: label")
+                return cls(latent.float(), label, metadata["about"])
+        except InputError:
+            raise
+        except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
             raise InputError(f"{path}: cannot be read as a latent ({type(error).__name__}: {error})") from error
 
 

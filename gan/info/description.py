@@ -5,6 +5,7 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gan.errors import one_line
 from gan.sound.settings import SpectrogramSettings
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -32,7 +33,8 @@ class Description:
         """The path and the kind, and below a line a fact, indented."""
         width = max((len(name) for name, _ in self.facts), default=0)
         lines = [f"  {f'{name}:' if name else '':{width + 1}}  {text}" for name, text in self.facts]
-        return "\n".join([f"{self.path}: {self.kind}", *lines])
+        # Names and texts of files are anybody's, and a terminal obeys some letters.
+        return "\n".join(map(one_line, [f"{self.path}: {self.kind}", *lines]))
 
 
 def grid(settings: SpectrogramSettings) -> str:

@@ -127,7 +127,7 @@ def pictures_of(folder: Path) -> list[Path]:
 def _open(folder: Path) -> ImageStore:
     try:
         return ImageStore(folder)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise InputError(
             f"{folder}: cannot be read as a store of images ({type(error).__name__}: {error}); `gan ingest` or a "
             "training builds it again"

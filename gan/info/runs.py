@@ -4,12 +4,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from gan.errors import InputError
 from gan.info.description import Description, command, count, duration, grid, n_bytes
 from gan.info.pictures import STORE, contents_of
 from gan.info.weights import decode_with
+from gan.plain import made_of
 from gan.run import Run, check_of_gan, is_within_epoch, load_checkpoint
 from gan.sound.settings import SpectrogramSettings
 
@@ -26,7 +24,7 @@ def describe_run(folder: Path) -> Description:
         InputError: If its config or newest checkpoint cannot be read.
     """
     run = Run(folder)
-    config = _config(run)
+    config = run.read_config()
     train = _training(config)
     described = Description(folder, f"run of `{train}`")
     found, saved = run.whole_epochs(), run.checkpoints()
@@ -66,7 +64,7 @@ def describe_checkpoint(path: Path) -> Description:
     state = _state(path)
     described = Description(path, "checkpoint")
     run = Run(path.parent.parent)
-    config = _config(run) if run.config.is_file() else {}
+    config = run.read_config() if run.config.is_file() else {}
     alone = "not in a run's folder, whose config.yaml says what its networks are"
     described.add("run", str(run.folder) if config else alone)
     described.add("within" if is_within_epoch(state) else "after", f"epoch {_epochs(state)}, batch {_batches(state):,}")
@@ -100,23 +98,8 @@ def _state(path: Path) -> dict[str, Any]:
     state = load_checkpoint(path, mmap=True)
     if not (isinstance(state, dict) and {"StepData", "state_dict", "epoch", "global_step"} <= set(state)):
         check_of_gan(state, path)
+    made_of(int, state["epoch"], f"{path}: epoch")
     return state
-
-
-def _config(run: Run) -> dict[str, Any]:
-    """What stands in a run's config.yaml.
-
-    Raises:
-        InputError: If it is no configuration of a run.
-    """
-    try:
-        config = run.read_config()
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{run.config}: cannot be read as a run's configuration ({reason})") from error
-    if not isinstance(config, dict) or not all(isinstance(config.get(name), dict) for name in ("data", "trainer")):
-        raise InputError(f"{run.config}: no configuration of a run, which has the parts data, model and trainer")
-    return config
 
 
 def _training(config: dict[str, Any]) -> str:

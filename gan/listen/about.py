@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gan.errors import InputError
-from gan.run import Run, load_checkpoint
+from gan.run import ImagesOfRun, Run, check_of_gan, load_checkpoint
 
 _MOST_LABELS = 12
 
@@ -21,29 +19,28 @@ def about(run: Run) -> dict[str, str]:
     """
     if not run.config.exists():
         return {}
-    try:
-        config = run.read_config()
-        data, model = config["data"], config["model"]
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{run.config}: cannot be read as the configuration of a training ({reason})") from error
+    config = run.read_config()
+    data, model = config["data"], config["model"]
     # Of a page that is passed on nobody needs to know where on a disk it was made.
     lines = {"data": "/".join(Path(str(data.get("images"))).parts[-2:])}
     networks = {name: _class(model.get(name)) for name in ("generator", "discriminator")}
     training = f"batches of {data.get('batch_size')}, seed {config.get('seed_everything')}"
     state: dict[str, Any] = {}
     try:
-        state = load_checkpoint(run.newest_checkpoint())
+        path = run.newest_checkpoint()
+        found = load_checkpoint(path)
+        check_of_gan(found, path)
+        images = ImagesOfRun.of(found, path)
     except InputError:
         lines["checkpoint"] = "none yet, or none that can be read"
-    if images := state.get("ImageData"):
-        settings, (n_freqs, n_frames) = images["settings"], images["image_size"]
-        seconds = (n_frames - 1) * settings["hop_length"] / settings["sample_rate"]
+    else:
+        state, settings, (n_freqs, n_frames) = found, images.settings, images.image_size
+        seconds = (n_frames - 1) * settings.hop_length / settings.sample_rate
         lines["crops"] = (
-            f"{n_freqs} x {n_frames} ({seconds:.2f} s at {settings['sample_rate'] / 1000:g} kHz, n_fft "
-            f"{settings['n_fft']}, hop_length {settings['hop_length']}), {images['scale']['range_db']:g} dB"
+            f"{n_freqs} x {n_frames} ({seconds:.2f} s at {settings.sample_rate / 1000:g} kHz, n_fft "
+            f"{settings.n_fft}, hop_length {settings.hop_length}), {images.scale.range_db:g} dB"
         )
-        if labels := images["class_names"]:
+        if labels := images.class_names:
             told = "the networks know them" if data.get("conditional") else "the networks do not know them"
             more = f" and {len(labels) - _MOST_LABELS} more" if len(labels) > _MOST_LABELS else ""
             lines["labels"] = f"{', '.join(labels[:_MOST_LABELS])}{more}; {told}"
@@ -52,7 +49,7 @@ def about(run: Run) -> dict[str, str]:
             n_weights = sum(value.numel() for key, value in weights.items() if key.startswith(f"{name}."))
             networks[name] = f"{text}, {n_weights / 1e6:.2g} M weights"
     if state:
-        training = f"{state['epoch'] + 1} epochs, {state['batches_seen']} batches, {training}"
+        training = f"{state.get('epoch', 0) + 1} epochs, {state['batches_seen']} batches, {training}"
     lines |= networks
     lines["loss"] = " + ".join(_class(model[name]) for name in ("loss", "penalty", "augment") if model.get(name))
     lines["training"] = training
@@ -61,8 +58,8 @@ def about(run: Run) -> dict[str, str]:
 
 def _class(given: Any) -> str:
     """A class of a configuration with its plain options, for people."""
-    if not isinstance(given, dict):
-        return str(given)
+    if not isinstance(given, dict) or not isinstance(given.get("init_args") or {}, dict):
+        return "something unknown"
     options = {name: value for name, value in (given.get("init_args") or {}).items() if isinstance(value, int | float)}
     text = ", ".join(f"{name} {value:g}" for name, value in options.items() if not isinstance(value, bool))
     name = str(given.get("class_path")).removeprefix("gan.model.")

@@ -119,7 +119,7 @@ def write_history_page(histories: Sequence[History], output: Path, link: bool) -
     _refuse_other_files(output)
     store = _Store(output, link)
     for history in histories:
-        store.skipped += [f"{path}: the other file of this clip is missing" for path in history.halves]
+        store.skipped += [str(InputError(f"{path}: the other file of this clip is missing")) for path in history.halves]
     references, samples = [], []
     for number, history in enumerate(histories):
         references.append(_panes(store, [(f"run_{number}_references.js", places_in(history.references, ()))]))

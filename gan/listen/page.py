@@ -47,8 +47,12 @@ def write_page(folder: Path) -> Path:
     for path in sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES):
         picture = path.with_suffix(".png")
         if picture.exists():
-            with soundfile.SoundFile(path) as file:
-                comment = file.comment
+            try:
+                with soundfile.SoundFile(path) as file:
+                    comment = file.comment
+            except (OSError, RuntimeError):
+                # What else lies in the folder: a player that stays silent is enough.
+                comment = ""
             words = {"name": path.name, "comment": comment}
             links = {"picture": picture.name, "sound": path.name}
             sounds.append(

@@ -20,6 +20,7 @@ _BLOCK_SECONDS = 0.4
 _LEAST_SAMPLES = 16
 # Clips that are so much quieter than most stay quieter: all others would have to go down to them.
 _REACH_DB = 12.0
+_BLOCK_FRAMES = 1 << 16
 
 
 class Sound(NamedTuple):
@@ -49,8 +50,12 @@ class Sound(NamedTuple):
         try:
             with soundfile.SoundFile(clip.sound) as file:
                 rate, n_samples = file.samplerate, file.frames
-                waveform = file.read(dtype="float32", always_2d=True).mean(axis=1)
-        except (OSError, RuntimeError) as error:
+                # Not all at once: a damaged header may claim any number of samples.
+                blocks = [np.empty(0, np.float32)]
+                while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
+                    blocks.append(block.mean(axis=1))
+                waveform = np.concatenate(blocks)
+        except (OSError, RuntimeError, ValueError) as error:
             raise InputError(f"{clip.sound}: cannot be read as sound ({error})") from error
         if len(waveform) < max(n_samples, 1):
             raise InputError(f"{clip.sound}: truncated, {len(waveform)} of {n_samples} samples are there")
@@ -78,7 +83,10 @@ def loudness(waveform: NDArray[np.float32], sample_rate: int) -> float:
         return -math.inf
     # A little less than the clip: seconds times rate may be a little more than the samples that they are of.
     block = min(_BLOCK_SECONDS, (len(waveform) - 0.5) / sample_rate)
-    return float(pyloudnorm.Meter(sample_rate, block_size=block).integrated_loudness(waveform.astype(np.float64)))
+    # At a rate that is nobody's, as a damaged header says it, the standard's filter runs away.
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = pyloudnorm.Meter(sample_rate, block_size=block).integrated_loudness(waveform.astype(np.float64))
+    return float(found) if math.isfinite(found) else -math.inf
 
 
 def matching_gains_db(loudnesses: Sequence[float]) -> list[float]:

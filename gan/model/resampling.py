@@ -78,7 +78,7 @@ class SmoothDoubling(nn.Module):
         self.convolution = nn.ConvTranspose2d(channels, next_channels, 3, stride, padding, bias=False)
         # Behind the filter, whose gain it would be multiplied by.
         self.bias = nn.Parameter(torch.zeros(next_channels)) if bias else None
-        over_time = 2 * (_SHARP_TAPS if sharp else _TAPS) if longer else torch.ones(1)
+        over_time = 2 * (_SHARP_TAPS if sharp else _TAPS) if longer else _TAPS.new_ones(1)
         kernel = 2 * _TAPS[:, None] * over_time
         self.register_buffer("kernel", kernel.repeat(next_channels, 1, 1, 1), persistent=False)
 

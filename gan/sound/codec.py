@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from gan.errors import InputError
-from gan.files import atomic_write
+from gan.files import atomic_write, refuse_pipes
+from gan.plain import made_of
 from gan.sound.settings import SpectrogramSettings
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ _FORMAT = 1
 _MAX_PIXELS = 4_000_000_000
 # A level below -400 dB is nobody's sound; it keeps a silent window's level out of the logarithm's trouble.
 _MIN_MAGNITUDE = 1e-20
+_MOST_DB = 400.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,10 @@ class Origin:
     start_second: float
     n_samples: int
     last: bool
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.start_second < 1e9 and self.n_samples > 0):
+            raise InputError(f"{self.n_samples} samples from second {self.start_second:g} are no part of a recording")
 
 
 @dataclass(frozen=True)
@@ -158,6 +164,7 @@ def read_header(path: Path) -> ImageHeader:
     Raises:
         InputError: If it is not a PNG that `encode_image` wrote.
     """
+    refuse_pipes(path)
     with path.open("rb") as file:
         return _header(_open(path, file), path)
 
@@ -168,12 +175,13 @@ def read_whole_header(path: Path) -> ImageHeader:
     Raises:
         InputError: If it is not a PNG that `encode_image` wrote, or is damaged.
     """
+    refuse_pipes(path)
     with path.open("rb") as file:
         image = _open(path, file)
         header = _header(image, path)
         try:
             image.verify()
-        except (OSError, SyntaxError, ValueError) as error:
+        except Exception as error:  # as above
             raise InputError(f"{path}: the image is damaged ({error}); encode its recording again") from error
     return header
 
@@ -181,9 +189,10 @@ def read_whole_header(path: Path) -> ImageHeader:
 def has_header(path: Path) -> bool:
     """Whether a file is a PNG with our text in it, be it readable or not."""
     try:
+        refuse_pipes(path)
         with path.open("rb") as file:
             return _TEXT_KEY in PngImagePlugin.PngImageFile(file).info
-    except (OSError, SyntaxError, ValueError):
+    except Exception:  # Pillow's reader raises whatever a damaged file leads it into.
         return False
 
 
@@ -193,12 +202,13 @@ def read_codes(path: Path) -> tuple[Codes, ImageHeader]:
     Raises:
         InputError: If it is not a PNG that `encode_image` wrote, or is damaged.
     """
+    refuse_pipes(path)
     with path.open("rb") as file:
         image = _open(path, file)
         header = _header(image, path)
         try:
             codes = np.asarray(image)
-        except (OSError, SyntaxError, ValueError) as error:
+        except Exception as error:  # as above
             raise InputError(f"{path}: the image is damaged ({error}); encode its recording again") from error
     dtype = np.uint16 if header.settings.bits == 16 else np.uint8
     if codes.dtype != dtype:
@@ -223,7 +233,7 @@ def _open(path: Path, file: IO[bytes]) -> PngImagePlugin.PngImageFile:
     # Opened by its class and not by Image.open, which has a process-wide pixel limit and tries every format.
     try:
         image = PngImagePlugin.PngImageFile(file)
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # as above
         raise InputError(f"{path}: not a PNG image ({error}); images come from `gan encode`") from error
     if image.width * image.height > _MAX_PIXELS:
         raise InputError(f"{path}: {image.width} x {image.height} pixels are more than a spectrogram can have")
@@ -241,10 +251,12 @@ def _header(image: PngImagePlugin.PngImageFile, path: Path) -> ImageHeader:
         if text["format"] != _FORMAT:
             raise ValueError(f"format {text['format']} of another version, {_FORMAT} was expected")
         settings = SpectrogramSettings.from_dict(text["settings"])
-        origin = None if text["origin"] is None else Origin(**text["origin"])
-        level_db = None if text["level_db"] is None else float(text["level_db"])
+        origin: Origin | None = made_of(Origin | None, text["origin"], "origin")
+        level_db: float | None = made_of(float | None, text["level_db"], "level_db")
+        if level_db is not None and abs(level_db) > _MOST_DB:
+            raise ValueError(f"level_db is {level_db:g}")
         n_frames = image.width if origin is None else settings.n_frames(origin.n_samples)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: its settings cannot be read ({error}); encode the recording again") from error
     if image.height != settings.n_freqs:
         raise InputError(

@@ -27,6 +27,7 @@ _OGG_PAGE_MAX = 1 << 16
 # Writers that cannot seek leave the largest size, or nearly, where the length belongs; that is not a truncated file.
 _UNKNOWN_SIZE = 0x7FFF0000
 _UNKNOWN_FRAMES = 1 << 62
+_LOUDEST = 1e30
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,10 @@ def read_recording_header(path: Path, look_at_end: bool = True) -> RecordingHead
                     raise InputError(f"{path}: truncated: the last of {file.frames} samples is missing; copy it again")
             kind = f"{file.format} {file.subtype}"
             return RecordingHeader(kind, file.samplerate, file.channels, file.frames if known else None, file.comment)
-    except (OSError, RuntimeError) as error:
+    except InputError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
+        # ValueError: where a damaged file leads its decoder behind the end, soundfile counts below zero.
         raise InputError(f"{path}: {fault} ({error})") from error
 
 
@@ -163,16 +167,20 @@ def read_excerpt(path: Path, sample_rate: int, start_second: float, n_samples: i
         Shape (n_samples,), full scale 1.
 
     Raises:
-        InputError: If the file cannot be read.
+        InputError: If the file cannot be read, or holds samples that are no numbers.
     """
+    _refuse_empty(path)
     try:
         with soundfile.SoundFile(path) as file:
             file.seek(min(round(start_second * file.samplerate), file.frames))
             # A little more than needed, for the resampling filter's tail.
             n_source = -(-n_samples * file.samplerate // sample_rate) + file.samplerate // 10
-            waveform = _mono(file.read(n_source, dtype="float32", always_2d=True))
-            waveform = soxr.resample(waveform, file.samplerate, sample_rate)[:n_samples]
-    except (OSError, RuntimeError) as error:
+            block = file.read(n_source, dtype="float32", always_2d=True)
+            _refuse_not_numbers(path, block)
+            waveform = soxr.resample(_mono(block), file.samplerate, sample_rate)[:n_samples]
+    except InputError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:  # as above
         raise InputError(f"{path}: cannot be read as sound ({error})") from error
     return np.pad(waveform, (0, n_samples - len(waveform)))
 
@@ -241,8 +249,7 @@ def _blocks(path: Path, sample_rate: int) -> Iterator[NDArray[np.float32]]:
             n_read = 0
             while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
                 n_read += len(block)
-                if not np.isfinite(block).all():
-                    raise InputError(f"{path}: holds samples that are not numbers (NaN or infinite); export it again")
+                _refuse_not_numbers(path, block)
                 yield stream.resample_chunk(_mono(block))
             if n_read < file.frames < _UNKNOWN_FRAMES:
                 raise InputError(f"{path}: truncated: {n_read} of {file.frames} samples are there; copy it again")
@@ -253,6 +260,12 @@ def _blocks(path: Path, sample_rate: int) -> Iterator[NDArray[np.float32]]:
 
 def _mono(block: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.ascontiguousarray(block.mean(axis=1, dtype=np.float32))
+
+
+def _refuse_not_numbers(path: Path, block: NDArray[np.float32]) -> None:
+    # What is far beyond full scale overflows when channels are added.
+    if not (np.abs(block) < _LOUDEST).all():
+        raise InputError(f"{path}: holds samples that are not numbers (NaN or infinite); export it again")
 
 
 def _refuse_empty(path: Path) -> None:

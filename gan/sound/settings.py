@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
 from gan.errors import InputError
+from gan.plain import made_of
 
 Window = Literal["hann", "hamming", "blackman"]
 Bits = Literal[8, 16]
+
+# What files of sound and pictures can say.
+_MOST = 2**31
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,8 @@ class SpectrogramSettings:
     def __post_init__(self) -> None:
         for name in ("sample_rate", "n_fft", "hop_length", "win_length"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} is {value!r}; it must be a whole number above 0")
+            if type(value) is not int or not 1 <= value < _MOST:
+                raise InputError(f"{name} is {value!r:.60}; it must be a whole number above 0")
         if self.win_length > self.n_fft:
             raise InputError(f"win_length {self.win_length} is longer than n_fft {self.n_fft}; make it {self.n_fft}")
         if self.hop_length > self.win_length // 2:
@@ -52,7 +56,7 @@ class SpectrogramSettings:
             raise InputError(f"window is {self.window!r}; known are {', '.join(get_args(Window))}")
         if not -300 <= self.floor_db < 0:
             raise InputError(f"floor_db is {self.floor_db}; it must lie in [-300, 0), -120 is usual")
-        if self.bits not in (8, 16):
+        if type(self.bits) is not int or self.bits not in (8, 16):
             raise InputError(f"bits is {self.bits}; it must be 8 or 16")
 
     @classmethod
@@ -72,9 +76,11 @@ class SpectrogramSettings:
             InputError: If a name is unknown or missing.
         """
         names = {field.name for field in dataclasses.fields(cls)}
-        if set(values) != names:
-            raise InputError(f"spectrogram settings {sorted(values)} were found where {sorted(names)} were expected")
-        return cls(**values)
+        if isinstance(values, Mapping) and set(values) != names:
+            found = sorted(map(str, values))
+            raise InputError(f"spectrogram settings {found} were found where {sorted(names)} were expected")
+        made: Self = made_of(cls, values, "settings")
+        return made
 
     def to_dict(self) -> dict[str, int | float | str]:
         """Plain numbers and strings, for JSON and checkpoints."""

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gan.errors import InputError
+from gan.files import refuse_pipes
 from gan.sound.figure.colormap import Colormap, identify
 from gan.sound.figure.figure import Figure, Notes
 from gan.sound.figure.matrix import MAX_CELLS, Levels, Matrix
@@ -182,8 +183,11 @@ def read_riffusion(path: Path, image: Image.Image, options: FigureOptions) -> Fi
 
 def _npy(path: Path) -> Numbers:
     try:
+        refuse_pipes(path)
         # Mapped: what the header claims is seen, and refused, before anything is read.
         numbers: Numbers = np.lib.format.open_memmap(path, mode="r")
+    except InputError:
+        raise
     except Exception as error:  # A damaged header leads numpy into more than ValueError.
         if isinstance(error, OSError) and error.strerror:
             raise InputError(f"{path}: cannot be opened ({error.strerror})") from error

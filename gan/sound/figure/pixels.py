@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from gan.errors import InputError
+from gan.files import refuse_pipes
 
 Strip = NDArray[np.uint8]
 
@@ -88,6 +89,7 @@ def open_picture(path: Path) -> Image.Image:
         InputError: If it is none of the known kinds, has too many pixels or several frames.
     """
     try:
+        refuse_pipes(path)
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(16)

@@ -7,6 +7,7 @@ onsets, and which of it is to be trusted.
 
 import json
 import math
+import warnings
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from gan.errors import InputError
 from gan.files import atomic_write
+from gan.plain import made_of
 from gan.sound.phase.cells import level_of
 from gan.sound.phase.pghi import GAUSSIAN
 from gan.sound.settings import SpectrogramSettings
@@ -115,9 +117,14 @@ class PhaseSteps(nn.Module):
                 metadata = file.metadata() or {}
                 if metadata.get("format") != _FORMAT:
                     raise InputError(f"{path}: holds no weights of `gan train-phase`")
-                network = cls(tuple(json.loads(metadata["hidden"])))
-                network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-        except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
+                hidden = made_of(tuple[int, ...], json.loads(metadata["hidden"]), "hidden")
+                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                # First without memory, of which a few wrong numbers could ask for any amount; whatever they are worth.
+                with torch.device("meta"), warnings.catch_warnings(action="ignore"):
+                    cls(hidden).load_state_dict(weights, assign=True)
+                network = cls(hidden)
+                network.load_state_dict(weights)
+        except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise InputError(f"{path}: cannot be read as weights ({type(error).__name__}: {error})") from error
         return network.eval().requires_grad_(False)
 
