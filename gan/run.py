@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # Epochs count from 0, batches are those of the whole run.
 _WHOLE_EPOCHS = "epoch_*.ckpt"
+# The end of torch's names for what `get_extra_state` gives.
+_EXTRA_STATE = "_extra_state"
 _CHECKPOINT = re.compile(r"(in_)?epoch_(\d+)(?:_batch_(\d+))?\.ckpt")
 
 
@@ -385,7 +387,9 @@ def check_of_gan(state: dict[str, Any], path: Path) -> None:
     if not isinstance(state, dict) or not needed <= set(state):
         raise InputError(f"{path}: a checkpoint, but of no GAN of this program; those of `python train.py` are")
     weights = made_of(dict[str, Any], state["state_dict"], f"{path}: state_dict")
-    if strange := [name for name, weight in weights.items() if not isinstance(weight, torch.Tensor)]:
+    # What a module keeps beside its weights may be plain data, as augmentation's probability.
+    numbers = {name: value for name, value in weights.items() if not name.endswith(_EXTRA_STATE)}
+    if strange := [name for name, weight in numbers.items() if not isinstance(weight, torch.Tensor)]:
         raise InputError(f"{path}: {strange[0]} in it is no tensor; it is damaged")
     made_of(int, state["batches_seen"], f"{path}: batches_seen")
     ImagesOfRun.of(state, path)

@@ -272,7 +272,8 @@ class TestNothingIsFilled:
         *lines, megabytes = done.stdout.splitlines()
         assert len(lines) == 2
         assert all("size mismatch" in line for line in lines)
-        assert int(megabytes) < 1000
+        # A process begins with the peak of the one that started it.
+        assert int(megabytes) < 4000
 
     def test_yaml_that_unfolds(self, copied, refused):
         """Nine lists of nine, nine deep: a few hundred bytes that are gigabytes of text."""
