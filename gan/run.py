@@ -367,8 +367,12 @@ def load_checkpoint(path: Path, device: Any = "cpu", mmap: bool = False) -> dict
 
 def is_within_epoch(state: dict[str, Any]) -> bool:
     """Whether a checkpoint was saved between two batches of an epoch."""
-    n_ended = state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-    return bool(n_ended <= state["epoch"])
+    try:
+        n_ended = state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+        return bool(n_ended <= state["epoch"])
+    except (KeyError, TypeError):
+        # Only a training needs Lightning's counters, and says itself if they are damaged.
+        return False
 
 
 def _load_gan(path: Path, device: Any = "cpu") -> dict[str, Any]:

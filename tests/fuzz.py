@@ -79,6 +79,8 @@ def fuzz(kind: str, cases: Sequence[int], seed: int) -> Row:
 def _worker(kind: str, cases: list[int], seed: int) -> Iterator[Iterator[dict[str, Any]]]:
     command = [sys.executable, __file__, "--seed", str(seed), "--only", kind, "--worker", *map(str, cases)]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    # Of Lightning's use of it, which no user is shown.
+    environment["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:
             yield _results(process, len(cases))
