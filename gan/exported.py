@@ -111,10 +111,12 @@ class Exported:
                     raise InputError(f"{path}: holds no generator of `gan export`, or one of another version")
                 network = json.loads(metadata["network"])
                 weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                # Imported before: what its module makes of tensors is not to be without memory.
+                kind = _class_of(network, path)
                 # First without memory, of which a few wrong numbers could ask for any amount; whatever they are worth.
                 with torch.device("meta"), warnings.catch_warnings(action="ignore"):
-                    _made(network, path).load_state_dict(weights, assign=True)
-                generator = _made(network, path)
+                    kind(**network["init_args"]).load_state_dict(weights, assign=True)
+                generator = kind(**network["init_args"])
                 generator.load_state_dict(weights)
                 return cls(
                     generator.eval().requires_grad_(False),
@@ -130,7 +132,7 @@ class Exported:
             raise InputError(f"{path}: cannot be read as a generator ({type(error).__name__}: {error})") from error
 
 
-def _made(network: dict[str, Any], path: Path) -> nn.Module:
+def _class_of(network: dict[str, Any], path: Path) -> type[nn.Module]:
     module, _, name = str(network["class_path"]).rpartition(".")
     if not module.startswith(_OWN):
         raise InputError(
@@ -143,5 +145,4 @@ def _made(network: dict[str, Any], path: Path) -> nn.Module:
         raise InputError(f"{path}: its generator is {network['class_path']}, which this version has not") from error
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
         raise InputError(f"{path}: its generator is {network['class_path']}, which is no network")
-    made: nn.Module = kind(**network["init_args"])
-    return made
+    return kind

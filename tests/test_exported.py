@@ -1,6 +1,7 @@
 """A generator in one file: the same sounds as the run's, without Lightning, and nothing that runs."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -167,3 +168,19 @@ def test_odd_metadata_is_refused_in_a_line(file, metadata):
         Exported.load(other)
     assert str(caught.value).startswith(str(other))
     assert str(caught.value).isprintable()
+
+
+def test_the_first_that_a_process_does(endless, tmp_path):
+    """Nothing has imported the network's module before."""
+    path = tmp_path / "endless.safetensors"
+    assert main(["export", str(endless.newest_checkpoint()), str(path)]) == 0
+    code = (
+        "import torch; from pathlib import Path; from gan.exported import Exported\n"
+        f"exported = Exported.load(Path({str(path)!r}))\n"
+        "latents = torch.randn(2, exported.generator.latent_dim, generator=torch.Generator().manual_seed(0))\n"
+        "print(float(exported.images(latents).mean()))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    latents = torch.randn(2, load_run(endless).gan.latent_dim, generator=torch.Generator().manual_seed(0))
+    assert float(said.stdout) == pytest.approx(float(load_run(endless).gan.sample(latents).mean()), abs=1e-6)
