@@ -11,19 +11,19 @@ from itertools import count
 from typing import NamedTuple
 
 import numpy as np
-import pyloudnorm
 import soundfile
 import soxr
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from gan.data.datamodule import ImageData
 from gan.errors import InputError
 from gan.evaluate.answers import KINDS, REAL, Key, Kind, Trial
 from gan.listen.render import fade_ends, lengths
+from gan.listen.sounds import loudness
 from gan.listen.systems import Generated, Recorded, System
+from gan.progress import each
 from gan.run import Trained
 from gan.seed import derive_seed
 from gan.sound.phase.reconstructor import PhaseMethod
@@ -33,8 +33,6 @@ from gan.sound.spectrogram import db_from_magnitude
 # EBU R 128, if no sound has to be louder than the peak below for it.
 _LOUDNESS = -23.0
 _PEAK_DB = -1.0
-# Of BS.1770; shorter sounds are one block.
-_BLOCK_SECONDS = 0.4
 # Of what the GAN sees, from the bottom: a sound that is nowhere louder is silence, even if it could be made loud.
 _SILENT_PART = 0.05
 _N_DRAWN_FOR_ONE = 20
@@ -101,12 +99,12 @@ def make_test(
     questions = _questions(list(runs), data is not None, kinds, n_trials, n_classes, rng)
 
     player = _Player(
-        [trained.settings for trained in runs.values()], [lengths(each, None)[0] for each in runs.values()]
+        [trained.settings for trained in runs.values()], [lengths(trained, None)[0] for trained in runs.values()]
     )
     reconstruct = {name: phase(system.trained.settings) for name, system in systems.items()}
     asked = [(name, question.label) for question in questions for name in question.systems]
     sounds, origins, n_silent = [], [], dict.fromkeys(systems, 0)
-    for name, label in tqdm(asked, desc="blind", unit="sound", disable=None):
+    for name, label in each(asked, "blind", "sound"):
         for _ in range(_N_DRAWN_FOR_ONE):
             source, magnitude = systems[name].draw(label)
             waveform = player.play(magnitude, systems[name].trained, reconstruct[name])
@@ -123,7 +121,8 @@ def make_test(
     order = rng.permutation(len(asked)).tolist()
     numbers = iter(np.argsort(order).tolist())
     trials = tuple(
-        Trial(each.kind, tuple(next(numbers) for _ in each.systems), each.systems, each.right) for each in questions
+        Trial(question.kind, tuple(next(numbers) for _ in question.systems), question.systems, question.right)
+        for question in questions
     )
     content = {
         "trials": [{"kind": trial.kind, "sounds": trial.sounds} for trial in trials],
@@ -180,11 +179,9 @@ class _Player:
     """
 
     def __init__(self, settings: Sequence[SpectrogramSettings], n_samples: Sequence[int]) -> None:
-        rates = [each.sample_rate for each in settings]
+        rates = [grid.sample_rate for grid in settings]
         self.sample_rate = min(rates)
         self.n_samples = min(n * self.sample_rate // rate for n, rate in zip(n_samples, rates, strict=True))
-        seconds = self.n_samples / self.sample_rate
-        self._meter = pyloudnorm.Meter(self.sample_rate, block_size=min(_BLOCK_SECONDS, seconds))
 
     def play(
         self, magnitude: Tensor, trained: Trained, reconstruct: Callable[[Tensor, int], Tensor]
@@ -199,8 +196,8 @@ class _Player:
         fade_ends(waveform, self.sample_rate)
         # What levels mean depends on the run; loudness is gated by absolute ones.
         waveform = (waveform / waveform.abs().max().clamp_min(1e-12)).double()
-        loudness = self._meter.integrated_loudness(waveform.numpy())
-        return (waveform * 10.0 ** ((_LOUDNESS - loudness) / 20.0)).numpy() if math.isfinite(loudness) else None
+        level = loudness(waveform.numpy(), self.sample_rate)
+        return (waveform * 10.0 ** ((_LOUDNESS - level) / 20.0)).numpy() if math.isfinite(level) else None
 
 
 def _wav(waveform: NDArray[np.float64], sample_rate: int) -> str:

@@ -12,8 +12,6 @@ from string import Template
 from typing import Any
 from urllib.parse import quote
 
-from tqdm import tqdm
-
 from gan.errors import InputError
 from gan.files import atomic_write
 from gan.listen.about import about
@@ -22,6 +20,7 @@ from gan.listen.clips import Clip
 from gan.listen.curves import read_curves
 from gan.listen.history import History, Place, places_in
 from gan.listen.sounds import Sound, matching_gains_db
+from gan.progress import each
 
 # What tells such a page from other files: it may be written again.
 MARK = '<meta name="generator" content="gan listen">'
@@ -139,7 +138,7 @@ def write_history_page(histories: Sequence[History], output: Path, link: bool) -
     charts = draw_charts(titles, [read_curves(history.run) for history in histories], last_batch)
     data = {
         "runs": [
-            {"name": history.name, "moments": [[each.epoch, each.batches_seen] for each in history.moments]}
+            {"name": history.name, "moments": [[moment.epoch, moment.batches_seen] for moment in history.moments]}
             for history in histories
         ],
         "clips": store.clips,
@@ -183,7 +182,7 @@ def _panes(store: _Store, moments: Sequence[tuple[str, dict[Place, Clip]]]) -> d
     """By number and role, the label and the clips of each moment, which has a script's name."""
     panes: dict[tuple[int, str], dict[str, Any]] = {}
     # What is looked at first comes first: the last epoch.
-    for when in tqdm(range(len(moments))[::-1], desc="listen", unit="epoch", disable=None):
+    for when in each(range(len(moments))[::-1], "listen", "epoch"):
         script, clips = moments[when]
         for place, clip in clips.items():
             if (number := store.add(clip, script)) is not None:

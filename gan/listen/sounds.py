@@ -67,7 +67,7 @@ class Sound(NamedTuple):
         return cls(clip, n_samples / rate, rate, loudness(waveform, rate), _outline(waveform))
 
 
-def loudness(waveform: NDArray[np.float32], sample_rate: int) -> float:
+def loudness(waveform: NDArray[np.floating], sample_rate: int) -> float:
     """How loud a sound is by ITU-R BS.1770-4, in LUFS.
 
     Args:
