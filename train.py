@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.strategies import DDPStrategy
 
 from gan.data.datamodule import ImageData
 from gan.data.demo import make_demo
@@ -48,6 +49,9 @@ class GANCLI(TrainingCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         trainer = super().instantiate_trainer(**kwargs)
+        if isinstance(trainer.strategy, DDPStrategy):
+            # A backward pass goes through one network of the two, or both; DDP waits for all gradients otherwise.
+            trainer.strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
         # Behind all that takes time in an epoch; what saves is called last wherever it stands.
         trainer.callbacks.append(Board(self.run, self.describe, self.pace))
         return trainer

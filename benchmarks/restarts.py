@@ -20,7 +20,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "tests")]
 
 from conftest import SMALL_RUN, _write_image  # noqa: E402
-from restarts import Trainings, contents  # noqa: E402
+from restarts import Trainings, contents, differing  # noqa: E402
 
 from gan.run import Run, newest_run  # noqa: E402
 
@@ -93,12 +93,12 @@ def main() -> int:
         counts["batches"] = 10 * n_epochs
         counts["batches done again"] = batches_logged(run) - counts["batches"]
         ended, expected = contents(run), contents(newest_run(folder / "whole"))
-        differing = [name for name in sorted(ended.keys() | expected.keys()) if ended.get(name) != expected.get(name)]
+        changed = differing(ended, expected)
         trainings.close()
     for name, count in counts.items():
         say(f"| {name} | {count} |")
-    say(f"| of {len(expected)} parts of checkpoint, curves and sounds differ | {', '.join(differing) or 'none'} |")
-    return bool(differing)
+    say(f"| of {len(expected)} parts of checkpoint, curves and sounds differ | {', '.join(changed) or 'none'} |")
+    return bool(changed)
 
 
 if __name__ == "__main__":

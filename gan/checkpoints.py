@@ -51,6 +51,8 @@ class Checkpoints(Checkpoint):
         """Start the clock."""
         # SIGTERM is Lightning's by now, which would stop before the batch is logged.
         self.stopping.catch()
+        # Not over the devices: none of them is to wait for a batch because of this.
+        self._group = torch.distributed.new_group(backend="gloo") if trainer.world_size > 1 else None
         self._saved = _batches_seen(pl_module)
         self._since = time.monotonic()
         run = self._run(trainer)
@@ -63,10 +65,9 @@ class Checkpoints(Checkpoint):
         Raises:
             Stopped: If it was asked for.
         """
-        strategy = trainer.strategy
         waited = (time.monotonic() - self._since) / 60
-        due = strategy.broadcast(self.every_minutes is not None and waited >= self.every_minutes)
-        stop = strategy.reduce_boolean_decision(self.stopping.signal is not None, all=False)
+        due = self.every_minutes is not None and waited >= self.every_minutes
+        due, stop = self._agree(due, self.stopping.signal is not None)
         seen = _batches_seen(pl_module)
         if (due or stop) and seen != self._saved:
             self._save(trainer, seen, f"in_epoch_{trainer.current_epoch:04d}_batch_{seen:08d}.ckpt")
@@ -83,7 +84,15 @@ class Checkpoints(Checkpoint):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Make Lightning's counters those of a boundary, and add what the last digits of all numbers depend on."""
         _settle(checkpoint["loops"]["fit_loop"])
-        checkpoint["made_by"] = made_by()
+        checkpoint["made_by"] = made_by(trainer)
+
+    def _agree(self, *wishes: bool) -> list[bool]:
+        """What any of the processes wishes."""
+        if self._group is None:
+            return list(wishes)
+        together = torch.tensor(wishes, dtype=torch.uint8)
+        torch.distributed.all_reduce(together, torch.distributed.ReduceOp.MAX, self._group)
+        return [bool(wish) for wish in together]
 
     def _save(self, trainer: Trainer, batches_seen: int, name: str) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -134,7 +143,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return load_checkpoint(Path(path), map_location)
 
 
-def made_by() -> dict[str, str | int]:
+def made_by(trainer: Trainer) -> dict[str, str | int]:
     """What the last digits of all numbers depend on, besides the configuration."""
     try:
         own = version("spectrogram-gan")
@@ -145,6 +154,7 @@ def made_by() -> dict[str, str | int]:
         "torch": str(torch.__version__),
         "lightning": lightning.__version__,
         "threads": torch.get_num_threads(),
+        "processes": trainer.world_size,
     }
 
 

@@ -8,23 +8,25 @@ import shutil
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 import yaml
 from jsonargparse import set_parsing_settings
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor
 
 from gan.checkpoints import DISK_FULL, AtomicCheckpointIO, Checkpoints, made_by
 from gan.errors import Diverged, InputError, Stopped, one_line
 from gan.files import atomic_write
 from gan.pace import Pace
-from gan.run import Run, load_checkpoint, new_run, newest_run, said_by_class
+from gan.resuming import compare_made_by, keep_others_out, load_weights, newest_undamaged, put_aside_newer
+from gan.run import Run, new_run, newest_run, said_by_class
 
 # Lightning's own use of torch, and advice that does not fit here.
 _IGNORED_WARNINGS = (
@@ -74,7 +76,7 @@ class TrainingCLI(LightningCLI):
         self.checkpoint: Path | None = None
         self.state: dict[str, Any] | None = None
         if self.resumed:
-            self.checkpoint, self.state = _newest_undamaged(self.resumed.checkpoints())
+            self.checkpoint, self.state = newest_undamaged(self.resumed.checkpoints())
         config = self.resumed.config if self.resumed else self.default_config
         # Lightning lets configurations come from anywhere; they name classes to import.
         set_parsing_settings(config_read_mode_fsspec_enabled=False)
@@ -127,8 +129,12 @@ class TrainingCLI(LightningCLI):
         )
         # A progress bar in a log file is thousands of lines.
         bar = sys.stdout.isatty()
+        plugins: list[Any] = [AtomicCheckpointIO()]
+        if SLURMEnvironment.detect():
+            # Its own way of being requeued saves beside the run and goes on with that, whatever --resume says.
+            plugins.append(SLURMEnvironment(auto_requeue=False))
         trainer: Trainer = super().instantiate_trainer(
-            logger=logger, plugins=[AtomicCheckpointIO()], enable_progress_bar=bar, **kwargs
+            logger=logger, plugins=plugins, enable_progress_bar=bar, **kwargs
         )
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         callbacks.insert(0, RunFolder(self))
@@ -144,13 +150,19 @@ class TrainingCLI(LightningCLI):
 
     def train(self) -> None:
         """Train from the start or from where the resumed run was."""
+        with ExitStack() as self._until_the_end:
+            self._train()
+
+    def _train(self) -> None:
         # Whatever does not fit is found now, before there is a run folder.
         self.datamodule.setup("fit")
         if self.state:
             self.datamodule.load_state_dict(self.state[type(self.datamodule).__qualname__])
-            _compare_made_by(self.state)
+            self.made_by = self.state.get("made_by", {})
+            if self.trainer.is_global_zero:
+                self.keep_others_out()
         elif self.config.init_from:
-            _load_weights(self.model, self.config.init_from)
+            load_weights(self.model, self.config.init_from)
         # Lightning reads it itself.
         self.state = None
         callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
@@ -160,13 +172,21 @@ class TrainingCLI(LightningCLI):
                 self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint, weights_only=True)
         except Stopped as stopped:
             if not self.trainer.is_global_zero:
-                raise
+                raise Stopped("", stopped.exit_code) from stopped
             raise Stopped(f"{stopped}; {self._how_to_go_on()}", stopped.exit_code) from stopped
         except OSError as error:
             if error.errno not in DISK_FULL:
                 raise
             where = error.filename or self.run.folder
             raise Stopped(f"{where}: {error.strerror}; make room on the disk; {self._how_to_go_on()}", 1) from error
+
+    def keep_others_out(self) -> None:
+        """Be the only one that trains the run, until it ends.
+
+        Raises:
+            InputError: If another process trains it.
+        """
+        self._until_the_end.enter_context(keep_others_out(self.run))
 
     def _how_to_go_on(self) -> str:
         if not self.run.checkpoints():
@@ -194,67 +214,6 @@ class TrainingCLI(LightningCLI):
         except InputError as error:
             raise InputError(f"nothing to resume: {error}") from error
         return run
-
-
-def _newest_undamaged(checkpoints: Sequence[Path]) -> tuple[Path, dict[str, Any]]:
-    """The first one that can be read, and what is in it; those that cannot be are named.
-
-    Raises:
-        InputError: If none can be read.
-    """
-    first, *others = checkpoints
-    try:
-        return first, load_checkpoint(first)
-    except InputError as error:
-        if not others:
-            raise
-        print(f"note: {error}; trying the one before it, {others[0].name}", file=sys.stderr)
-    return _newest_undamaged(others)
-
-
-def _put_aside_newer(run: Run, resumed: Path) -> None:
-    """Rename what is newer than the checkpoint that a run goes on from, and damaged: it will be written again."""
-    found = run.checkpoints()
-    for path in found[: found.index(resumed)]:
-        path.replace(path.with_name(f"{path.name}.damaged"))
-
-
-def _compare_made_by(state: dict[str, Any]) -> None:
-    """Say what makes this process calculate other last digits than the one that saved a checkpoint."""
-    now = made_by()
-    before = state.get("made_by", {})
-    changed = [f"{name} {before[name]} (now {now[name]})" for name in now if before.get(name, now[name]) != now[name]]
-    if changed:
-        print(f"note: the run was saved with {', '.join(changed)}: it goes on, but not to the bit as if never stopped")
-
-
-def _load_weights(module: LightningModule, path: Path) -> None:
-    """Begin with a checkpoint's weights.
-
-    Raises:
-        InputError: If it cannot be read, or its weights are not those of the module's networks.
-    """
-    saved = load_checkpoint(path).get("state_dict")
-    if not isinstance(saved, dict):
-        raise InputError(f"{path}: a checkpoint without weights; those of `python train.py` have them")
-    own = module.state_dict()
-    # What is no tensor is a state of the training, as an augmentation's probability.
-    sizes, wanted = (
-        {name: tuple(value.shape) for name, value in state.items() if isinstance(value, Tensor)}
-        for state in (saved, own)
-    )
-    differing = [
-        f"{name} {sizes.get(name, 'is not there')} instead of {wanted.get(name, 'nothing')}"
-        for name in sorted(sizes.keys() | wanted.keys())
-        if sizes.get(name) != wanted.get(name)
-    ]
-    if differing:
-        more = f", and {len(differing) - 3} more" if len(differing) > 3 else ""
-        raise InputError(
-            f"{path}: its weights do not fit the networks of this run: {', '.join(differing[:3])}{more}; "
-            "use the options of the run that it is of"
-        )
-    module.load_state_dict(own | {name: saved[name] for name in sizes})
 
 
 def _refuse_unreadable(arguments: Sequence[str]) -> None:
@@ -292,7 +251,11 @@ class RunFolder(Callback):
             return
         run = self.cli.run
         if self.cli.checkpoint:
-            _put_aside_newer(run, self.cli.checkpoint)
+            put_aside_newer(run, self.cli.checkpoint)
+            # Not before: with several processes each has its share of the threads now.
+            compare_made_by(self.cli.made_by, made_by(trainer))
+        else:
+            self.cli.keep_others_out()
         config = self.cli.config.clone()
         config.pop("resume")
         with atomic_write(run.config) as part:
@@ -321,7 +284,9 @@ def run_training(cli: type[TrainingCLI], arguments: Sequence[str]) -> int:
         print(f"{name}: {one_line(str(error))}", file=sys.stderr)
         return 1 if isinstance(error, Diverged) else 2
     except Stopped as stopped:
-        print(f"{name}: {stopped}", file=sys.stderr)
+        # Of several processes one speaks.
+        if str(stopped):
+            print(f"{name}: {stopped}", file=sys.stderr)
         return stopped.exit_code
     except KeyboardInterrupt:
         print(f"{name}: stopped before the training began", file=sys.stderr)

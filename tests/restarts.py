@@ -102,6 +102,11 @@ def contents(run: Run) -> dict[str, str]:
     return found
 
 
+def differing(found: dict[str, str], expected: dict[str, str]) -> list[str]:
+    """Names of the digests that are not the same."""
+    return [name for name in sorted(found.keys() | expected.keys()) if found.get(name) != expected.get(name)]
+
+
 def _digest(value: Any) -> str:
     found = hashlib.sha256()
 

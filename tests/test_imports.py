@@ -25,7 +25,8 @@ ALLOWED = {
     "onnx": {"errors", "files", "exported"},
     "info": BASE | {"info", "data", "sound", "run"},
     "checkpoints": BASE | {"run"},
-    "training": BASE | {"run", "checkpoints", "pace"},
+    "resuming": BASE | {"run"},
+    "training": BASE | {"run", "checkpoints", "pace", "resuming"},
     "phase_training": BASE | {"phase_training", "sound"},
     "commands": BASE
     | {

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -10,11 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import SMALL_RUN
-from restarts import Trainings, contents
+from restarts import Trainings, contents, differing
 from torch.nn.modules.batchnorm import _BatchNorm
 
+import train
 from gan.commands.main import main
 from gan.errors import InputError
+from gan.resuming import keep_others_out
 from gan.run import Run, load_run, newest_run
 from gan.stopping import Stopping
 
@@ -81,10 +84,6 @@ def unstopped(folder, trainings):
 @pytest.fixture
 def root(folder, request):
     return folder / request.node.name
-
-
-def differing(found: dict[str, str], expected: dict[str, str]) -> list[str]:
-    return [name for name in sorted(found.keys() | expected.keys()) if found.get(name) != expected.get(name)]
 
 
 def go(trainings: Trainings, kind: str, root: Path, strikes: list[dict], *more: str, **request: object) -> Run:
@@ -378,3 +377,30 @@ def test_a_new_run_with_the_weights_of_another(trainings, unstopped, root):
     assert "nowhere.ckpt: cannot be read as a checkpoint" in refused(*begin[:-1], "--init-from=nowhere.ckpt")
     assert "give one of them" in refused("--resume", begin[-2], begin[-1])
     assert len(list(root.iterdir())) == 1
+
+
+def test_a_run_is_trained_by_one_process(conditional, capsys):
+    run = conditional
+    before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*") if path.name != ".lock"}
+    ready, done = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with keep_others_out(run):
+            os.write(ready[1], b"!")
+            os.read(done[0], 1)
+        os._exit(0)
+    os.read(ready[0], 1)
+    try:
+        assert train.run_training(train.GANCLI, ["--resume", str(run.folder)]) == 2
+        said = capsys.readouterr().err
+        assert said == (
+            f"train.py: {run.folder}: it is being trained by process {pid} on {socket.gethostname()}; wait for that, "
+            "or stop it first\n"
+        )
+        after = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*") if path.name != ".lock"}
+        assert after == before
+    finally:
+        os.write(done[1], b"!")
+        os.waitpid(pid, 0)
+    with keep_others_out(run):
+        pass

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from filelock import FileLock
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
@@ -168,7 +169,7 @@ def make_demo(folder: Path, n_sounds: int = 1300, seed: int = 0) -> None:
     next one; for another seed take another folder.
 
     Args:
-        folder: Where to; no other process writes there.
+        folder: Where to; of several processes that are told to make it at once, one does and the others wait.
         n_sounds: How many; below the number of kinds some kinds are missing.
         seed: Not negative.
 
@@ -177,6 +178,12 @@ def make_demo(folder: Path, n_sounds: int = 1300, seed: int = 0) -> None:
     """
     if n_sounds < 1 or seed < 0:
         raise InputError(f"{n_sounds} sounds with seed {seed} cannot be made; n_sounds is at least 1, seed at least 0")
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        _make_demo(folder, n_sounds, seed)
+
+
+def _make_demo(folder: Path, n_sounds: int, seed: int) -> None:
     recordings = folder / "recordings"
     if recordings.is_dir():
         remove_parts(recordings)

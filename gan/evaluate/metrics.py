@@ -54,7 +54,9 @@ def frechet_distance(real: Tensor, fake: Tensor, block_size: int | None = None) 
     real, fake = _checked(real, fake, "a Frechet distance", 2, block_size)
     centre = real.mean(0)
     # The same distance, but sums of squares around 0 keep their digits.
-    metric = FrechetInceptionDistance(_AsItIs(real.shape[1]), reset_real_features=False).to(real.device)
+    # Of several processes one measures.
+    metric = FrechetInceptionDistance(_AsItIs(real.shape[1]), reset_real_features=False, sync_on_compute=False)
+    metric.to(real.device)
     metric.update(real - centre, real=True)
     distances = []
     for block in torch.split((fake - centre)[: len(fake) // block_size * block_size], block_size):
@@ -98,7 +100,9 @@ def kernel_distance(
     if deviation == 0:
         raise InputError("a kernel distance needs real items that differ, but all of them have the same features")
     with _quiet():
-        metric = KernelInceptionDistance(_AsItIs(real.shape[1]), subsets=n_subsets, subset_size=subset_size)
+        metric = KernelInceptionDistance(
+            _AsItIs(real.shape[1]), subsets=n_subsets, subset_size=subset_size, sync_on_compute=False
+        )
     metric.update((real - mean) / deviation, real=True)
     metric.update((fake - mean) / deviation, real=False)
     with _drawn_from(seed):
@@ -198,7 +202,7 @@ def inception_score(logits: Tensor, seed: int, n_splits: int = 10) -> tuple[floa
     n_needed = n_splits * logits.shape[1]
     logits = _checked_items(logits, "classified", f"an inception score of {n_splits} parts", n_needed)
     with _quiet():
-        metric = InceptionScore(_AsItIs(logits.shape[1]), splits=n_splits)
+        metric = InceptionScore(_AsItIs(logits.shape[1]), splits=n_splits, sync_on_compute=False)
     # No class quite without probability, whose logarithm would not be a number.
     logits = (logits - logits.amax(1, keepdim=True)).clamp_min(-700.0)
     metric.update(logits[: len(logits) // n_splits * n_splits])

@@ -160,11 +160,11 @@ class GAN(LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """One step of the discriminator, then, if it is its turn, one of the generator."""
-        torch.manual_seed(derive_seed(self.seed, "step", self.batches_seen, self.global_rank))
+        torch.manual_seed(derive_seed(self.seed, "step", self.batches_seen, 0))
         real = batch.images.to(memory_format=torch.channels_last)
         labels = [batch.labels] if self.n_classes else []
         optimizer_g, optimizer_d = self._two_optimizers()
-        latents = torch.randn(len(real), self.latent_dim, device=self.device)
+        latents = self._draw_latents(len(real))
         generators_turn = (self.batches_seen + 1) % self.n_discriminator_steps == 0
         with torch.set_grad_enabled(generators_turn):
             fake = self.generator(latents, *labels)
@@ -173,12 +173,41 @@ class GAN(LightningModule):
             self._generator_step(optimizer_g, real, fake, labels)
             self.ema.update_parameters(self.generator)
         self.batches_seen += 1
+        self._average_latest()
         losses = {name: value for name, value in self.latest.items() if name.startswith("loss/")}
         self.log_dict(losses, prog_bar=True, logger=False)
         if self.batches_seen % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._log(self.latest)
             if self.augment is not None:
                 self._log({"augment/probability": self.augment.probability})
+
+    def _draw_latents(self, n: int) -> Tensor:
+        """The latents of this process: its part of those that a single one would draw for all.
+
+        What is drawn after them is each process' own.
+        """
+        first = self.global_rank * n
+        latents = torch.randn(self.trainer.world_size * n, self.latent_dim, device=self.device)[first : first + n]
+        if self.global_rank:
+            torch.manual_seed(derive_seed(self.seed, "step", self.batches_seen, self.global_rank))
+        return latents
+
+    def _of_all_processes(self, logits: Tensor) -> Tensor:
+        logits = logits.detach()
+        if self.trainer.world_size == 1:
+            return logits
+        together = logits.new_empty(self.trainer.world_size * len(logits))
+        torch.distributed.all_gather_into_tensor(together, logits)
+        return together
+
+    def _average_latest(self) -> None:
+        """Make the losses those of the whole batch, not of this process' part."""
+        if self.trainer.world_size > 1:
+            # In an order that is the same in all of them, whichever came first.
+            names = sorted(self.latest)
+            together = torch.stack([self.latest[name].float() for name in names])
+            mean = self.trainer.strategy.reduce(together, reduce_op="mean")
+            self.latest = dict(zip(names, mean.unbind(), strict=True))
 
     def on_train_epoch_start(self) -> None:
         """Let the learning rates fall where the end of the run is near."""
@@ -215,7 +244,8 @@ class GAN(LightningModule):
         self._clip(self.discriminator)
         optimizer.step()
         if self.augment is not None:
-            self.augment.update(real_logits, fake_logits, self.loss.relative)
+            everywhere = self._of_all_processes
+            self.augment.update(everywhere(real_logits), everywhere(fake_logits), self.loss.relative)
         self.latest |= {
             "loss/discriminator": loss.detach(),
             "logits/real": real_logits.detach().mean(),

@@ -1,0 +1,125 @@
+"""Several processes train one GAN: the same as one process with a batch as large as all of theirs."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from restarts import contents, differing
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from gan.run import Run, newest_run
+
+TRAIN = str(Path(__file__).parent.parent / "train.py")
+OPTIONS = [
+    "--data.images=images",
+    "--data.n_frames=64",
+    "--data.validation=[ab]0[0-3]",
+    "--model.generator.init_args.base_channels=4",
+    "--model.discriminator.init_args.base_channels=4",
+    "--model.lr_decay=0",
+    "--model.augment=gan.model.augment.Augment",
+    "--model.augment.init_args.images_to_certainty=400",
+    "--trainer.log_every_n_steps=1",
+    "--trainer.accelerator=cpu",
+    "--listen.n_samples=2",
+    "--listen.n_references=1",
+    "--evaluate.every_n_epochs=2",
+    "--evaluate.n_images=20",
+    "--seed_everything=5",
+]
+# Crops and latents are those of one process, and without this so is what becomes of them.
+ALIKE = ["--model.generator.init_args.normalization=none", "--model.augment=null", "--trainer.max_epochs=3"]
+# Five batches an epoch.
+TWO = ["--trainer.devices=2", "--data.batch_size=4"]
+ONE = ["--trainer.devices=1", "--data.batch_size=8"]
+TRAIN_TWO = [TRAIN, *OPTIONS, *TWO, "--checkpoint.every_minutes=0", "--trainer.max_epochs=3"]
+LAUNCHERS = {
+    "lightning": [sys.executable, *TRAIN_TWO],
+    "torchrun": [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *TRAIN_TWO],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, write_image):
+    folder = tmp_path_factory.mktemp("processes")
+    for index in range(44):
+        write_image(folder / "images" / f"{'ab'[index % 2]}{index:02d}.png", n_frames=64, seed=index)
+    return folder
+
+
+def start(folder: Path, *command: str) -> subprocess.Popen[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(TRAIN).parent)}
+    with (folder / "said.txt").open("w") as said:
+        return subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said, text=True)
+
+
+def ended(folder: Path, *command: str) -> Run:
+    process = start(folder, *command)
+    assert process.wait(300) == 0, (folder / "said.txt").read_text()
+    return newest_run(next(folder / option.partition("=")[2] for option in command if "default_root_dir" in option))
+
+
+def curves(run: Run) -> dict[str, list[tuple[int, float]]]:
+    events = EventAccumulator(str(run.folder), size_guidance={"scalars": 0})
+    events.Reload()
+    return {tag: [(each.step, each.value) for each in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def test_two_processes_train_what_one_does(folder):
+    """The same crops and latents, shared out; gradients and curves are means over all of them."""
+    train = [sys.executable, TRAIN, *OPTIONS, *ALIKE]
+    one = ended(folder, *train, *ONE, "--trainer.default_root_dir=one")
+    two = ended(folder, *train, *TWO, "--trainer.default_root_dir=two")
+    expected, found = curves(one), curves(two)
+    assert found.keys() == expected.keys()
+    for tag in set(expected) - {"time/epoch"}:
+        steps, values = zip(*expected[tag], strict=True)
+        assert tuple(step for step, _ in found[tag]) == steps, tag
+        # Sums in another order, and what fifteen steps of Adam make of that.
+        tolerance = 1e-4 if tag.startswith(("loss/", "logits/")) else 1e-2
+        assert [value for _, value in found[tag]] == pytest.approx(values, rel=tolerance, abs=tolerance), tag
+    assert len(list(two.folder.glob("events.out.tfevents.*"))) == 1
+    said = (folder / "said.txt").read_text()
+    assert said.count("epoch 3 of 3") == 1
+    assert said.count("run: two/") == 1
+    weights = [torch.load(run.newest_checkpoint(), weights_only=True)["state_dict"] for run in (one, two)]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-4, msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_stopped_processes_go_on_as_if_never_stopped(folder, launcher):
+    """Stopped in the midst of an epoch by what a scheduler sends, to the process that has started the others."""
+    train, root = LAUNCHERS[launcher], folder / launcher
+    unstopped = ended(folder, *train, f"--trainer.default_root_dir={root / 'unstopped'}")
+    process = start(folder, *train, f"--trainer.default_root_dir={root / 'stopped'}")
+    while not list(root.glob("stopped/*/checkpoints/in_epoch_0001_batch_0000000[67].ckpt")):
+        assert process.poll() is None, (folder / "said.txt").read_text()
+        time.sleep(0.001)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == {"lightning": 143, "torchrun": 1}[launcher]
+    run = newest_run(root / "stopped", in_epoch=True)
+    said = (folder / "said.txt").read_text()
+    assert said.count("train.py: stopped after batch") == 1, said
+    assert f"`python train.py --resume {run.folder}` goes on" in said
+    assert run.checkpoints()[0].name.startswith("in_epoch_0001_batch_"), run.checkpoints()
+    resumed = ended(folder, *train, f"--resume={run.folder}", f"--trainer.default_root_dir={root / 'stopped'}")
+    assert "note:" not in (folder / "said.txt").read_text()
+    assert resumed == run
+    assert differing(contents(run), contents(unstopped)) == []
+
+
+@pytest.mark.slow
+def test_another_number_of_processes_is_said(folder):
+    run = ended(folder, sys.executable, TRAIN, *OPTIONS, *TWO, "--trainer.max_epochs=1", "--trainer.default_root_dir=n")
+    more = [*ONE, f"--resume={run.folder}", "--trainer.max_epochs=2", "--trainer.default_root_dir=n"]
+    assert ended(folder, sys.executable, TRAIN, *more) == run
+    said = (folder / "said.txt").read_text()
+    assert "note: the run was saved with processes 2 (now 1): it goes on, but not to the bit" in said
+    assert [step for step, _ in curves(run)["loss/generator"]] == list(range(1, 11))
