@@ -1,6 +1,7 @@
 """Train a GAN on spectrogram images. `python train.py` trains, `python train.py --help` explains."""
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from gan.data.datamodule import ImageData
 from gan.data.demo import make_demo
 from gan.data.source import has_images
+from gan.estimate import estimate, shorten
 from gan.listen.board import Board
 from gan.listen.callbacks import Listen
 from gan.listen.evaluate import Evaluate
@@ -32,6 +34,9 @@ class GANCLI(TrainingCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         super().add_arguments_to_parser(parser)
+        parser.add_argument(
+            "--estimate", action="store_true", help="Say how long the run will take, and its memory and disk; no run."
+        )
         for callback, name in ((Listen, "listen"), (Watchdog, "watchdog"), (Evaluate, "evaluate")):
             parser.add_lightning_class_args(callback, name)
         for name in ("watchdog", "evaluate"):
@@ -46,6 +51,10 @@ class GANCLI(TrainingCLI):
             if not self.config.data.images.exists():
                 print(f"no images in {OWN_IMAGES}: making the demo set in {DEMO} and training on that")
             make_demo(DEMO)
+        if self.config.estimate:
+            self.asked = self.config.clone()
+            self.short = tempfile.TemporaryDirectory()
+            shorten(self.config, Path(self.short.name))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         trainer = super().instantiate_trainer(**kwargs)
@@ -68,6 +77,15 @@ class GANCLI(TrainingCLI):
             *(f"note: {line}" for line in self.datamodule.notes),
             f"images: {describe(self.datamodule)}; {networks}",
         ]
+
+    def train(self) -> None:
+        if not self.config.estimate:
+            super().train()
+            return
+        with self.short:
+            found = estimate(self, self.asked, super().train)
+        if self.trainer.is_global_zero:
+            print("\n".join(found.lines()))
 
 
 def describe(data: ImageData) -> str:

@@ -201,10 +201,13 @@ class TrainingCLI(LightningCLI):
         parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         parser.add_argument("--resume", nargs="?", const="")
         parser.add_argument("--init-from", "--init_from")
+        parser.add_argument("--estimate", action="store_true")
         parser.add_argument("--trainer.default_root_dir", dest="root", default=self.root)
         given, _ = parser.parse_known_args(arguments)
         if given.resume is None:
             return None
+        if given.estimate:
+            raise InputError("--estimate is for a run that has not begun, --resume for one that has; give one of them")
         if given.init_from is not None:
             raise InputError("--resume goes on with a run, --init-from begins a new one; give one of them")
         try:
@@ -257,7 +260,8 @@ class RunFolder(Callback):
         else:
             self.cli.keep_others_out()
         config = self.cli.config.clone()
-        config.pop("resume")
+        for name in ("resume", "estimate"):
+            config.pop(name, None)
         with atomic_write(run.config) as part:
             part.write_text(self.cli.parser.dump(config), encoding="utf-8")
         for line in self.cli.describe():

@@ -43,6 +43,7 @@ ALLOWED = {
         "onnx",
         "info",
     },
+    "estimate": BASE | {"run", "training", "info"},
     "__main__": {"commands"},
     "__init__": set(),
 }

@@ -1,0 +1,243 @@
+"""What a batch costs: written by hand, as PyTorch's DCGAN example does it, and by `python train.py` with all that it does.
+
+python benchmarks/step.py [--epochs 3] [OPTIONS OF train.py]     about a quarter of an hour on two cores
+
+The same networks, batches and loss, by turns: after each batch of a real training, with listening, logging, averaging
+and checkpoints, the same batch is given to loops of a few lines that do nothing but train copies of its networks:
+`plain` as one writes it first, `example` as pytorch/examples/dcgan does (a backward pass and a number read for each
+part), `tuned` with what makes ours fast. An epoch's time of ours is all of its time, from its first batch to the next
+epoch's. Operations are counted by torch, and set against a matrix product of the same minutes.
+
+Without other options it is the recipe of configs/dcgan.yaml, whose loss the example can have, with 32 channels and
+crops of 128 x 128 of 1300 sounds that are made for it.
+"""
+
+import argparse
+import copy
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+import torch  # noqa: E402
+from lightning import Callback, LightningModule, Trainer  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+from torch.optim import Adam  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
+
+import train  # noqa: E402
+from gan.data.demo import make_demo  # noqa: E402
+from gan.model.gan import GAN  # noqa: E402
+from gan.model.losses import NonSaturating  # noqa: E402
+from gan.sound.encoder import encode_recordings  # noqa: E402
+from gan.sound.settings import SpectrogramSettings  # noqa: E402
+from gan.training import run_training  # noqa: E402
+
+# Multiplied to find out what the machine can do.
+_SIDE = 3072
+
+
+class Plain:
+    """The same step as ours, in as few lines as it can be written in."""
+
+    memory_format = torch.contiguous_format
+    fused = False
+
+    def __init__(self, gan: GAN) -> None:
+        self.gan = gan
+        self.n_batches = 0
+        self.generator = copy.deepcopy(gan.generator).to(memory_format=self.memory_format)
+        self.discriminator = copy.deepcopy(gan.discriminator).to(memory_format=self.memory_format)
+        self.optimizer_g = Adam(self.generator.parameters(), gan.generator_lr, gan.betas, fused=self.fused or None)
+        self.optimizer_d = Adam(
+            self.discriminator.parameters(), gan.discriminator_lr, gan.betas, fused=self.fused or None
+        )
+
+    def step(self, real: Tensor) -> None:
+        """Both networks' step with a batch."""
+        gan, loss = self.gan, self.gan.loss
+        real = real.contiguous(memory_format=self.memory_format)
+        fake = self.generator(torch.randn(len(real), gan.latent_dim, device=real.device))
+        loss_d = loss.discriminator(self.discriminator(real), self.discriminator(fake.detach()))
+        if gan.penalty is not None and self.n_batches % gan.penalty.every == 0:
+            loss_d = loss_d + gan.penalty(self.discriminator, real, fake.detach())
+        self.optimizer_d.zero_grad()
+        loss_d.backward()
+        self.optimizer_d.step()
+        self.before_generator()
+        real_logits = self.discriminator(real) if loss.relative else torch.zeros(1)
+        loss_g = loss.generator(real_logits, self.discriminator(fake))
+        self.optimizer_g.zero_grad()
+        loss_g.backward()
+        self.optimizer_g.step()
+        self.after_generator()
+        self.n_batches += 1
+
+    def before_generator(self) -> None:
+        """Nothing."""
+
+    def after_generator(self) -> None:
+        """Nothing."""
+
+
+class Tuned(Plain):
+    """With all that makes ours fast, and the average of the weights."""
+
+    memory_format = torch.channels_last
+    fused = True
+
+    def __init__(self, gan: GAN) -> None:
+        super().__init__(gan)
+        self.averages = [weight.detach().clone() for weight in self.generator.parameters()]
+
+    def before_generator(self) -> None:
+        """The discriminator's weights need no gradient now."""
+        self.discriminator.requires_grad_(False)
+
+    def after_generator(self) -> None:
+        """Average."""
+        torch._foreach_lerp_(self.averages, [weight.detach() for weight in self.generator.parameters()], 0.005)
+        self.discriminator.requires_grad_(True)
+
+
+class Example(Plain):
+    """As pytorch/examples/dcgan/main.py goes through a batch, with our networks."""
+
+    def step(self, real: Tensor) -> None:
+        """Both networks' step with a batch."""
+        cross_entropy, ones = nn.BCEWithLogitsLoss(), torch.ones(len(real), device=real.device)
+        real = real.contiguous()
+        self.discriminator.zero_grad()
+        output = self.discriminator(real)
+        loss_real = cross_entropy(output, ones)
+        loss_real.backward()
+        said = [output.mean().item()]
+        fake = self.generator(torch.randn(len(real), self.gan.latent_dim, device=real.device))
+        output = self.discriminator(fake.detach())
+        loss_fake = cross_entropy(output, 0 * ones)
+        loss_fake.backward()
+        said += [output.mean().item(), (loss_real + loss_fake).item()]
+        self.optimizer_d.step()
+        self.generator.zero_grad()
+        output = self.discriminator(fake)
+        loss_g = cross_entropy(output, ones)
+        loss_g.backward()
+        said += [output.mean().item(), loss_g.item()]
+        self.optimizer_g.step()
+
+
+class SideBySide(Callback):
+    """Gives each batch of a training to the loops, and keeps the seconds that an epoch takes each."""
+
+    def __init__(self) -> None:
+        self.epochs: list[dict[str, float]] = []
+        self.peaks: list[float] = []
+        self.n_operations = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Copy the networks."""
+        assert isinstance(pl_module, GAN)
+        if pl_module.n_classes:
+            raise SystemExit("the loops know of no labels")
+        self.loops = {"plain": Plain(pl_module), "tuned": Tuned(pl_module)}
+        if isinstance(pl_module.loss, NonSaturating) and pl_module.penalty is None:
+            self.loops["example"] = Example(pl_module)
+        self.matrices = torch.randn(2, _SIDE, _SIDE, device=pl_module.device)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """An epoch is over when the next one's first batch is there: all that lies between was its."""
+        if batch_idx == 0:
+            self.close_epoch()
+            self.epochs.append(dict.fromkeys(["ours", *self.loops], 0.0))
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """By turns."""
+        epoch = self.epochs[-1]
+        epoch["ours"] += self._seconds_since()
+        self.images = batch.images
+        for name, loop in self.loops.items():
+            loop.step(self.images)
+            epoch[name] += self._seconds_since()
+        torch.matmul(*self.matrices)
+        self.peaks.append(2 * _SIDE**3 / self._seconds_since())
+        if not self.n_operations:
+            with FlopCounterMode(display=False) as counter:
+                # Of four, one has a penalty.
+                for _ in range(n_counted := 4):
+                    self.loops["tuned"].step(self.images)
+            self.n_operations = counter.get_total_flops() / n_counted
+        self._seconds_since()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The last one."""
+        self.close_epoch()
+
+    def close_epoch(self) -> None:
+        """What came after its last batch is an epoch's too."""
+        seconds = self._seconds_since()
+        if self.epochs:
+            self.epochs[-1]["ours"] += seconds
+
+    def _seconds_since(self) -> float:
+        """Since this was asked for last."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        before, self._since = getattr(self, "_since", 0.0), time.perf_counter()
+        return self._since - before
+
+    def report(self) -> None:
+        """Print the table, of all epochs but the first, in which much is done for once."""
+        counted = self.epochs[1:]
+        n_images, n_batches = len(self.images), len(self.peaks) // len(self.epochs)
+        peak = statistics.median(self.peaks)
+        shape = " x ".join(map(str, self.images.shape[2:]))
+        print(
+            f"\n{n_images} images of {shape}, {n_batches} batches an epoch, {torch.get_num_threads()} threads,", end=" "
+        )
+        print(f"{self.n_operations / 1e9:.0f} GFLOP a batch; a matrix product: {peak / 1e9:.0f} GFLOP/s")
+        print("| | images/s | share of the matrix product's | ours in this time |\n| --- | --- | --- | --- |")
+        for name in counted[0]:
+            seconds = statistics.median(epoch[name] / n_batches for epoch in counted)
+            ratio = statistics.median(epoch[name] / epoch["ours"] for epoch in counted)
+            share = self.n_operations / seconds / peak
+            print(f"| {name} | {n_images / seconds:.1f} | {share:.0%} | {ratio:.2f} |")
+
+
+def main() -> int:
+    """Train by turns, print."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--epochs", type=int, default=3)
+    given, options = parser.parse_known_args()
+    beside = SideBySide()
+
+    class TurnsCLI(train.GANCLI):
+        def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+            trainer = super().instantiate_trainer(**kwargs)
+            trainer.callbacks.append(beside)  # type: ignore[attr-defined]
+            return trainer
+
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        if not options:
+            make_demo(folder)
+            settings = SpectrogramSettings(sample_rate=8000, n_fft=256, hop_length=64, win_length=256)
+            encode_recordings(folder / "recordings", folder / "small", settings)
+            options = [f"--config={ROOT / 'configs/dcgan.yaml'}", f"--data.images={folder / 'small'}"]
+            options += ["--data.batch_size=64", "--model.ema_decay=0.995"]
+            options += [f"--model.{network}.init_args.base_channels=32" for network in ("generator", "discriminator")]
+        options += [f"--trainer.max_epochs={given.epochs + 1}", f"--trainer.default_root_dir={folder / 'runs'}"]
+        if code := run_training(TurnsCLI, options):
+            return code
+    beside.report()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
