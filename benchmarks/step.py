@@ -1,4 +1,4 @@
-"""What a batch costs: written by hand, as PyTorch's DCGAN example does it, and by `python train.py` with all that it does.
+"""What a batch costs: written by hand, as PyTorch's DCGAN example has it, and by `python train.py` with all of it.
 
 python benchmarks/step.py [--epochs 3] [OPTIONS OF train.py]     about a quarter of an hour on two cores
 
@@ -198,11 +198,9 @@ class SideBySide(Callback):
         n_images, n_batches = len(self.images), len(self.peaks) // len(self.epochs)
         peak = statistics.median(self.peaks)
         shape = " x ".join(map(str, self.images.shape[2:]))
-        print(
-            f"\n{n_images} images of {shape}, {n_batches} batches an epoch, {torch.get_num_threads()} threads,", end=" "
-        )
-        print(f"{self.n_operations / 1e9:.0f} GFLOP a batch; a matrix product: {peak / 1e9:.0f} GFLOP/s")
-        print("| | images/s | share of the matrix product's | ours in this time |\n| --- | --- | --- | --- |")
+        about = f"{n_images} images of {shape}, {n_batches} batches an epoch, {torch.get_num_threads()} threads"
+        print(f"\n{about}, {self.n_operations / 1e9:.0f} GFLOP a batch; a matrix product: {peak / 1e9:.0f} GFLOP/s")
+        print("| | images/s | share of the matrix product's | ours is x times as fast |\n| --- | --- | --- | --- |")
         for name in counted[0]:
             seconds = statistics.median(epoch[name] / n_batches for epoch in counted)
             ratio = statistics.median(epoch[name] / epoch["ours"] for epoch in counted)
