@@ -1,6 +1,6 @@
 """How long commands take to answer, and a training to its first step.
 
-python benchmarks/startup.py [RUNS]     5 runs take about five minutes
+python benchmarks/startup.py [RUNS]     5 runs take about four minutes
 
 Each command is a process of its own, and all are run in turn, so that a busy machine slows all of them. A table of
 medians: seconds on the wall, seconds of processor time, and modules imported. Then, of a training like that of the
@@ -41,9 +41,8 @@ def commands() -> dict[str, list[str]]:
     }
 
 
-def ran(arguments: list[str]) -> tuple[float, float, int]:
-    """Seconds, seconds of processor time, and modules of a process of Python."""
-    command = [sys.executable, "-X", "importtime", *arguments]
+def ran(arguments: list[str]) -> tuple[float, float]:
+    """Seconds on the wall and of processor time of a process of Python."""
     started = time.perf_counter()
     with subprocess.Popen(
         [sys.executable, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment()
@@ -53,8 +52,15 @@ def ran(arguments: list[str]) -> tuple[float, float, int]:
         process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - started
     assert process.returncode == 0, said.decode()
+    return seconds, used.ru_utime + used.ru_stime
+
+
+def n_modules(arguments: list[str]) -> int:
+    """How many modules it imports."""
+    command = [sys.executable, "-X", "importtime", *arguments]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=environment()).stderr
-    return seconds, used.ru_utime + used.ru_stime, told.count("import time:") - 1
+    # The first line names the columns.
+    return told.count("import time:") - 1
 
 
 def environment() -> dict[str, str]:
@@ -139,7 +145,7 @@ def train_to_first_step(folder: Path) -> dict[str, float]:
 def main() -> int:
     """Run, print."""
     timed = commands()
-    found: dict[str, list[tuple[float, float, int]]] = {name: [] for name in timed}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in timed}
     trainings = []
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -154,8 +160,8 @@ def main() -> int:
     print(f"medians of {N_RUNS} runs on {os.cpu_count()} cores, load {busy:.1f}\n")
     print("| command | s | s of processor time | modules |\n| --- | --- | --- | --- |")
     for name, runs in found.items():
-        seconds, used, n_modules = (statistics.median(column) for column in zip(*runs, strict=True))
-        print(f"| {name} | {seconds:.2f} | {used:.2f} | {n_modules:.0f} |")
+        seconds, used = (statistics.median(column) for column in zip(*runs, strict=True))
+        print(f"| {name} | {seconds:.2f} | {used:.2f} | {n_modules(timed[name])} |")
     print("\n| training: until the end of | s | of it |\n| --- | --- | --- |")
     before = 0.0
     for name in trainings[0]:
