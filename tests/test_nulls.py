@@ -190,6 +190,10 @@ def test_shipped_configurations_have_no_such_null(said, name):
             "data: {figures: null}",
             "data.figures is null, where its options were expected; leave it out, or give some of them",
         ),
+        (
+            "data: {figures: [null]}",
+            "data.figures is [None], where its options were expected; leave it out, or give some of them",
+        ),
         ("trainer:", "given.yaml: trainer is null, where its options were expected"),
     ],
 )
