@@ -10,7 +10,6 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.strategies import DDPStrategy
 
 from gan.data.datamodule import ImageData
-from gan.data.demo import make_demo
 from gan.data.source import has_images
 from gan.estimate import estimate, shorten
 from gan.listen.board import Board
@@ -48,6 +47,8 @@ class GANCLI(TrainingCLI):
 
     def before_instantiate_classes(self) -> None:
         if self.config.data.images == DEMO / "images":
+            from gan.data.demo import make_demo
+
             if not self.config.data.images.exists():
                 print(f"no images in {OWN_IMAGES}: making the demo set in {DEMO} and training on that")
             make_demo(DEMO)

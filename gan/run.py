@@ -21,6 +21,7 @@ import yaml
 from torch import nn
 
 from gan.errors import InputError
+from gan.nulls import refuse_nulls
 from gan.plain import made_of
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import ImageScale
@@ -310,6 +311,7 @@ def _instantiated(parser: "ArgumentParser", given: dict[str, Any], run: Run) -> 
 
     try:
         parsed = parser.parse_object(given)
+        refuse_nulls(parser, parsed)
     except (ArgumentError, ValueError, TypeError) as error:
         raise InputError(f"{run.config}: cannot be used ({error})") from error
     try:

@@ -18,12 +18,13 @@ from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from gan.checkpoints import DISK_FULL, AtomicCheckpointIO, Checkpoints, made_by
 from gan.errors import Diverged, InputError, Stopped, one_line
 from gan.files import atomic_write
+from gan.nulls import refuse_nulls
 from gan.pace import Pace
 from gan.resuming import compare_made_by, keep_others_out, load_weights, newest_undamaged, put_aside_newer
 from gan.run import Run, new_run, newest_run, said_by_class
@@ -105,6 +106,11 @@ class TrainingCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.seed")
         parser.link_arguments("seed_everything", "model.seed")
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse the command line, and refuse null where an option must have a value."""
+        super().parse_arguments(parser, args)
+        refuse_nulls(parser, self.config)
+
     def instantiate_classes(self) -> None:
         """Make everything.
 
@@ -120,7 +126,7 @@ class TrainingCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Lightning's trainer with the run's folder as its logger's."""
-        root = Path(self.config.trainer.default_root_dir)
+        root = Path(self.config.trainer.default_root_dir or self.root)
         self.run = self.resumed or new_run(root)
         # What a killed run logged after its last checkpoint is logged again: its curves must not overlap.
         purge_step = self.state["batches_seen"] + 1 if self.state else None
@@ -238,8 +244,9 @@ def _refuse_unreadable(arguments: Sequence[str]) -> None:
         for name, part in config.items() if isinstance(config, dict) else ():
             # Text is the name of a file that holds the part.
             is_text = isinstance(part, str) and part.isprintable()
-            if name in _PARTS and not (part is None or isinstance(part, dict) or is_text):
-                raise InputError(f"{path}: {name} is {part!r:.60}, where its options were expected")
+            if name in _PARTS and not (isinstance(part, dict) or is_text):
+                shown = "null" if part is None else f"{part!r:.60}"
+                raise InputError(f"{path}: {name} is {shown}, where its options were expected")
 
 
 class RunFolder(Callback):

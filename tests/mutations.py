@@ -167,7 +167,8 @@ def changed(draw: random.Random, content: Any) -> Any:
         return copy
     if isinstance(content, int | float) and not isinstance(content, bool) and draw.random() < 0.5:
         return draw.choice((-content, content + 1, content * 2, content / 3, float(content), str(content)))
-    return draw.choice(_VALUES)
+    # null is what parsers let through.
+    return None if draw.random() < 0.1 else draw.choice(_VALUES)
 
 
 def changed_text(draw: random.Random, text: str, load: Callable[[str], Any], dump: Callable[[Any], str]) -> str:

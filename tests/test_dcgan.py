@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from gan.errors import InputError
+from gan.model import endless, resnet
 from gan.model.dcgan import Discriminator, Generator, LabelledLatent, base_grid
 from gan.model.resampling import Downsample, Upsample
 
@@ -53,6 +54,16 @@ def test_the_advice_works(image_size):
     with pytest.raises(InputError) as refused:
         base_grid(image_size)
     base_grid((image_size[0], int(str(refused.value).rsplit(" ", 1)[1])))
+
+
+@pytest.mark.parametrize(
+    "network", [Generator, Discriminator, endless.Generator, resnet.Generator, resnet.Discriminator]
+)
+@pytest.mark.parametrize("option", ["base_channels", "max_channels"])
+@pytest.mark.parametrize("value", [0, -64])
+def test_a_layer_has_channels(network, option, value):
+    with pytest.raises(InputError, match=f"^{option} is {value}; it must be 1 or more$"):
+        network((64, 64), **{option: value})
 
 
 def test_initial_weights_are_the_papers():

@@ -13,6 +13,7 @@ from conftest import SMALL_RUN
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
+from gan.data import demo
 from gan.errors import InputError
 from gan.run import Run, load_run, newest_run, untrained
 
@@ -364,8 +365,8 @@ def test_images_of_the_users_own_are_found(here, run_train, capsys):
 
 def test_without_images_the_demo_set_is_made(tmp_path, run_train, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    made = train.make_demo
-    monkeypatch.setattr(train, "make_demo", lambda folder: made(folder, n_sounds=16))
+    made = demo.make_demo
+    monkeypatch.setattr(demo, "make_demo", lambda folder: made(folder, n_sounds=16))
     assert run_train(*SMALL, "--trainer.max_epochs=1") == 0
     said = capsys.readouterr().out
     assert "no images in data/spectrograms: making the demo set in data/demo and training on that" in said

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from gan.sound.encoder import encode_recordings
 from gan.sound.settings import Bits, SpectrogramSettings, Window
 
 
@@ -45,6 +44,8 @@ def encode(
     Returns:
         Exit code: 1 if a recording was skipped.
     """
+    from gan.sound.encoder import encode_recordings
+
     settings = SpectrogramSettings.like_librosa(
         n_fft, hop_length, win_length, sample_rate=sample_rate, window=window, floor_db=floor_db, bits=bits
     )

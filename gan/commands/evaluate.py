@@ -3,15 +3,16 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser
 
 from gan.errors import InputError
-from gan.evaluate.classifier import open_classifier
-from gan.evaluate.evaluation import HELD_OUT, Evaluation, Group, table
 from gan.files import atomic_write
-from gan.run import Run, checkpoints_of, load_run, open_data, untrained
-from gan.sound.phase.pghi import PGHIGriffinLim
+
+if TYPE_CHECKING:
+    from gan.evaluate.evaluation import Evaluation, Group
+    from gan.run import Run
 
 RESULT = "evaluation.json"
 
@@ -35,6 +36,10 @@ def evaluate(run: Path, n_images: int = 1000, seed: int = 0, device: str = "cpu"
     """
     if n_images < 1:
         raise InputError(f"n_images is {n_images}; it must be 1 or more, 1000 is usual")
+    from gan.evaluate.classifier import open_classifier
+    from gan.evaluate.evaluation import HELD_OUT, Evaluation, table
+    from gan.run import checkpoints_of, open_data
+
     folder, checkpoints = checkpoints_of(run)
     data = open_data(folder, next(iter(checkpoints.values())))
     classifier = open_classifier(data) if len(data.class_names) > 1 else None
@@ -53,8 +58,11 @@ def evaluate(run: Path, n_images: int = 1000, seed: int = 0, device: str = "cpu"
     return 0
 
 
-def _groups(run: Run, checkpoints: Mapping[str, Path], evaluation: Evaluation, device: str) -> Iterator[Group]:
+def _groups(run: "Run", checkpoints: Mapping[str, Path], evaluation: "Evaluation", device: str) -> Iterator["Group"]:
     """What is measured: known sounds, those of the checkpoints, of an untrained generator, and noise."""
+    from gan.run import load_run, untrained
+    from gan.sound.phase.pghi import PGHIGriffinLim
+
     *recordings, noise = evaluation.known(PGHIGriffinLim(evaluation.data.settings))
     yield from recordings
     for name, checkpoint in checkpoints.items():

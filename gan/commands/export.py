@@ -6,9 +6,6 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from gan.errors import InputError
-from gan.exported import Exported
-from gan.onnx import write_onnx
-from gan.run import load_best
 
 
 def export(run: Path, output: Path, overwrite: bool = False) -> int:
@@ -33,10 +30,15 @@ def export(run: Path, output: Path, overwrite: bool = False) -> int:
         )
     if output.exists() and not overwrite:
         raise InputError(f"{output} is there already; give --overwrite or another name")
+    from gan.exported import Exported
+    from gan.run import load_best
+
     trained = load_best(run)
     generator = trained.gan.ema.module
     exported = Exported(generator, trained.network, trained.settings, trained.scale, trained.class_names, trained.about)
     if output.suffix == ".onnx":
+        from gan.onnx import write_onnx
+
         write_onnx(exported, output)
     else:
         exported.save(output)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gan.errors import InputError
-from gan.info.place import describe
 
 
 def info(paths: Sequence[Path]) -> int:
@@ -22,6 +21,8 @@ def info(paths: Sequence[Path]) -> int:
     Returns:
         Exit code: 2 if none of them could be described, 1 if some could not.
     """
+    from gan.info.place import describe
+
     n_failed = 0
     for number, path in enumerate(paths):
         try:

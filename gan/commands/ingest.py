@@ -5,17 +5,16 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from joblib import effective_n_jobs
 from jsonargparse import ArgumentParser
 
-from gan.data.build import open_store
-from gan.data.crops import fresh_frames
-from gan.data.kind import Kind
-from gan.data.store import ImageStore
 from gan.errors import InputError
-from gan.sound.figure.figure import findings_table
 from gan.sound.figure.options import FigureOptions
+
+if TYPE_CHECKING:
+    from gan.data.kind import Kind
+    from gan.data.store import ImageStore
 
 
 def ingest(pictures: Path, store: Path | None, options: FigureOptions, n_jobs: int = -1) -> int:
@@ -37,6 +36,10 @@ def ingest(pictures: Path, store: Path | None, options: FigureOptions, n_jobs: i
     """
     if n_jobs == 0:
         raise InputError("n_jobs is 0; it must be 1 or more, or -1 for one per core")
+    from joblib import effective_n_jobs
+
+    from gan.data.build import open_store
+
     folder = pictures / ".store" if store is None else store
     opened = open_store(pictures, folder, effective_n_jobs(n_jobs), options)
     print(_contents(opened, folder))
@@ -51,7 +54,9 @@ def ingest(pictures: Path, store: Path | None, options: FigureOptions, n_jobs: i
     return 1 if opened.skipped else 0
 
 
-def _contents(store: ImageStore, folder: Path) -> str:
+def _contents(store: "ImageStore", folder: Path) -> str:
+    from gan.data.crops import fresh_frames
+
     settings = store.settings
     minutes = settings.hop_length / settings.sample_rate / 60
     n_frames = sum(image.n_frames for image in store.images)
@@ -64,8 +69,10 @@ def _contents(store: ImageStore, folder: Path) -> str:
     )
 
 
-def _table(kind: Kind) -> str:
+def _table(kind: "Kind") -> str:
     """What was found in a figure like most of them; nothing for images of `gan encode`."""
+    from gan.sound.figure.figure import findings_table
+
     lines = [f"  {line}\n" for line in findings_table(kind.findings).splitlines()]
     return "".join(lines) + "".join(f"note: {line}\n" for line in kind.warnings)
 

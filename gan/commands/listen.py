@@ -7,10 +7,6 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from gan.errors import InputError
-from gan.listen.history import History, thin_to
-from gan.listen.history_page import write_history_page
-from gan.listen.page import INDEX
-from gan.run import Run
 
 _MB = 1e6
 # Four bytes of text for three of a file.
@@ -35,6 +31,11 @@ def listen(runs: Sequence[Path], output: Path | None = None, link: bool = False,
     """
     if not max_mb > 0:
         raise InputError(f"max_mb is {max_mb:g}; it must be above 0, 50 is usual")
+    from gan.listen.history import History, thin_to
+    from gan.listen.history_page import write_history_page
+    from gan.listen.page import INDEX
+    from gan.run import Run
+
     histories = [History.of(Run(folder)) for folder in runs]
     if output is None:
         first = histories[0].run.folder

@@ -1,13 +1,15 @@
 """The strongest axes of variation of a generator, found without labels."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
-from gan.model.gan import GAN
 from gan.progress import each
 from gan.seed import derive_seed
+
+if TYPE_CHECKING:
+    from gan.model.gan import GAN
 
 _BATCH = 64
 # More of the images' principal components than are asked for, so that the last of those is exact, too.
@@ -30,7 +32,7 @@ class Directions(NamedTuple):
     followed: Tensor
 
 
-def find_directions(gan: GAN, n_axes: int, n_samples: int = 1000, seed: int = 0) -> Directions:
+def find_directions(gan: "GAN", n_axes: int, n_samples: int = 1000, seed: int = 0) -> Directions:
     """Principal components of what is generated, and the latents that they follow from by linear regression.
 
     As GANSpace (Harkonen, Hertzmann, Lehtinen, Paris 2020, section 2.2) does with a layer's activations; here with the

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,9 +14,11 @@ from torch import Tensor
 
 from gan.errors import InputError
 from gan.files import atomic_write
-from gan.model.gan import GAN
 from gan.plain import made_of
 from gan.seed import derive_seed
+
+if TYPE_CHECKING:
+    from gan.model.gan import GAN
 
 _FORMAT = "latent 1"
 # Latents that are tried, and the nearest of them, from which the search goes on.
@@ -89,7 +92,7 @@ class Found:
 
 
 def find_latent(
-    gan: GAN,
+    gan: "GAN",
     target: Tensor,
     length: int,
     classes: list[int],

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, permutation_test, t
 
 CONFIDENCE = 0.95
 
@@ -52,6 +51,8 @@ class Opinion:
 
 def share(answers: NDArray[np.bool_]) -> Share:
     """How many of some answers, of any shape but not none, are true."""
+    from scipy.stats import binomtest
+
     n = int(answers.size)
     found = binomtest(int(answers.sum()), n)
     low, high = found.proportion_ci(CONFIDENCE, method="wilson")
@@ -60,6 +61,8 @@ def share(answers: NDArray[np.bool_]) -> Share:
 
 def opinion(scores: NDArray[np.float64]) -> Opinion:
     """The mean of scores, shape (n_sounds, n_listeners), neither 0."""
+    from scipy.stats import t
+
     means, n_sounds = scores.mean(1), len(scores)
     value = float(means.mean())
     reach = math.inf
@@ -77,6 +80,8 @@ def chance(right: NDArray[np.bool_]) -> float:
     Args:
         right: Which answers are right, shape (n_trials, n_listeners), neither 0.
     """
+    from scipy.stats import binomtest
+
     n_trials, n_listeners = right.shape
     if n_listeners == 1:
         return float(binomtest(int(right.sum()), n_trials).pvalue)
@@ -99,6 +104,8 @@ def difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> float
 
 
 def _p_value(data: tuple[NDArray[np.float64], ...], statistic: Callable[..., Any], permuted: str) -> float:
+    from scipy.stats import permutation_test
+
     found = permutation_test(
         data,
         statistic,

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from itertools import count
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import soundfile
@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gan.data.datamodule import ImageData
 from gan.errors import InputError
 from gan.evaluate.answers import KINDS, REAL, Key, Kind, Trial
 from gan.listen.render import fade_ends, lengths
@@ -29,6 +28,9 @@ from gan.seed import derive_seed
 from gan.sound.phase.reconstructor import PhaseMethod
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import db_from_magnitude
+
+if TYPE_CHECKING:
+    from gan.data.datamodule import ImageData
 
 # EBU R 128, if no sound has to be louder than the peak below for it.
 _LOUDNESS = -23.0
@@ -65,7 +67,7 @@ def possible_kinds(n_runs: int, real: bool) -> list[Kind]:
 
 def make_test(
     runs: dict[str, Trained],
-    data: ImageData | None,
+    data: "ImageData | None",
     kinds: Sequence[Kind],
     n_trials: int,
     phase: PhaseMethod,

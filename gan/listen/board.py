@@ -1,17 +1,17 @@
 """How a run is laid out in TensorBoard: its card, its curves in groups, its settings beside its results."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from tensorboard.compat.proto.summary_pb2 import Summary
-from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import hparams
 
 from gan.model.gan import GAN
 from gan.pace import Pace
 from gan.run import Run
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 # Curves side by side in the tab "Custom scalars": title, and regular expressions of what is in it.
 _LAYOUT = {
@@ -58,6 +58,8 @@ class Board(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what is known before the first epoch."""
+        from torch.utils.tensorboard.summary import hparams
+
         layout = {
             group: {title: ["Multiline", tags] for title, tags in charts.items()} for group, charts in _LAYOUT.items()
         }
@@ -76,6 +78,8 @@ class Board(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say that the run has ended."""
+        from torch.utils.tensorboard.summary import hparams
+
         self._write_card(trainer, pl_module)
         for writer in writers_of(trainer):
             writer._get_file_writer().add_summary(hparams({}, {})[2])
@@ -93,14 +97,14 @@ class Board(Callback):
             writer.add_text("run", "\n".join([*lines, "", "config.yaml:", "", indented]), module.batches_seen)
 
 
-def writers_of(trainer: Trainer) -> list[SummaryWriter]:
+def writers_of(trainer: Trainer) -> "list[SummaryWriter]":
     """What writes for TensorBoard; nothing in processes that do not log."""
     if not trainer.is_global_zero:
         return []
     return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
-def add_picture(writer: SummaryWriter, tag: str, jpeg: bytes, shape: Sequence[int], step: int) -> None:
+def add_picture(writer: "SummaryWriter", tag: str, jpeg: bytes, shape: Sequence[int], step: int) -> None:
     """Log a picture that is a JPEG already, where torch's add_image makes a PNG.
 
     Args:
@@ -110,6 +114,8 @@ def add_picture(writer: SummaryWriter, tag: str, jpeg: bytes, shape: Sequence[in
         shape: Height and width.
         step: Place on the x axis.
     """
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
     # Three colours.
     picture = Summary.Image(height=shape[0], width=shape[1], colorspace=3, encoded_image_string=jpeg)
     writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=picture)]), step)

@@ -1,18 +1,20 @@
 """Where the sounds of a listening test come from: runs, and what they were trained on."""
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gan.data.crops import fresh_frames, side_by_side
-from gan.data.datamodule import ImageData
 from gan.errors import InputError
 from gan.listen.render import latents_of, lengths, magnitude_of
 from gan.run import Trained
 from gan.seed import derive_seed
+
+if TYPE_CHECKING:
+    from gan.data.datamodule import ImageData
 
 
 class Drawn(NamedTuple):
@@ -77,7 +79,7 @@ class Recorded:
         seed: Which crops they are.
     """
 
-    def __init__(self, trained: Trained, data: ImageData, seed: int) -> None:
+    def __init__(self, trained: Trained, data: "ImageData", seed: int) -> None:
         self.trained = trained
         self.about = f"crops of {data.images}, through picture and phase"
         self._data = data

@@ -49,6 +49,18 @@ def base_grid(image_size: tuple[int, int]) -> tuple[tuple[int, int], int]:
     return (n_freqs, n_frames), stages
 
 
+def widths_of(base_channels: int, max_channels: int, stages: int) -> list[int]:
+    """Channels of so many layers, from the one of the largest image on: twice as many in each, up to the most.
+
+    Raises:
+        InputError: If there would be none.
+    """
+    for name, value in (("base_channels", base_channels), ("max_channels", max_channels)):
+        if value < 1:
+            raise InputError(f"{name} is {value}; it must be 1 or more")
+    return [min(max_channels, base_channels * 2**stage) for stage in range(stages)]
+
+
 def _advice(image_size: tuple[int, int]) -> str:
     step = 2 ** max(_MIN_STAGES, math.ceil(math.log2(max(1, min(image_size)) / _MAX_BASE)))
     n_freqs, n_frames = (max(_MIN_BASE * step, round(side / step) * step) for side in image_size)
@@ -144,7 +156,7 @@ class Generator(nn.Module):
         self.latent_dim = latent_dim
         self.labelled = LabelledLatent(n_classes, latent_dim) if n_classes else None
         grid, stages = base_grid(image_size)
-        widths = [min(max_channels, base_channels * 2**stage) for stage in reversed(range(stages))]
+        widths = widths_of(base_channels, max_channels, stages)[::-1]
         batch_norm = normalization == "batch"
 
         def activation(width: int) -> list[nn.Module]:
@@ -211,7 +223,7 @@ class Discriminator(nn.Module):
         super().__init__()
         self.n_classes = n_classes
         grid, stages = base_grid(image_size)
-        widths = [1, *(min(max_channels, base_channels * 2**stage) for stage in range(stages))]
+        widths = [1, *widths_of(base_channels, max_channels, stages)]
         layers: list[nn.Module] = []
         for width, next_width in pairwise(widths):
             batch_norm = normalization == "batch" and width > 1

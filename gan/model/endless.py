@@ -11,7 +11,7 @@ from torch.nn.functional import conv1d, normalize
 from torch.special import ndtr
 
 from gan.errors import InputError
-from gan.model.dcgan import QUIET, LabelledLatent, base_grid, check_labels, initialise
+from gan.model.dcgan import QUIET, LabelledLatent, base_grid, check_labels, initialise, widths_of
 from gan.model.resampling import SmoothDoubling
 
 # Steps that a convolution over steps sees.
@@ -98,7 +98,7 @@ class Generator(nn.Module):
         # is left out before the beginning and behind the end.
         self._more_steps = 2 * self._beside + _CUT + 1
         self.latent_dim = self.latent_length(image_size[1])
-        widths = [min(max_channels, base_channels * 2**stage) for stage in reversed(range(stages))]
+        widths = widths_of(base_channels, max_channels, stages)[::-1]
         self.labelled = LabelledLatent(n_classes, whole_dim) if n_classes else None
         self._n_first = widths[0]
         n_first = widths[0] * self._base_freqs

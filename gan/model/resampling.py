@@ -1,13 +1,10 @@
 """Twice and half the size with a fixed filter, so that no pixel differs from its neighbour by where it lies."""
 
 import torch
-from scipy.signal import firwin
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, pad
 
 _TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
-# A sharper low-pass: half as high as it starts at 0.2 of the rate, and 50 dB down from 0.34 on.
-_SHARP_TAPS = torch.from_numpy(firwin(12, 0.4, window=("kaiser", 4.0))).float()
 
 
 class _Resample(nn.Module):
@@ -78,7 +75,7 @@ class SmoothDoubling(nn.Module):
         self.convolution = nn.ConvTranspose2d(channels, next_channels, 3, stride, padding, bias=False)
         # Behind the filter, whose gain it would be multiplied by.
         self.bias = nn.Parameter(torch.zeros(next_channels)) if bias else None
-        over_time = 2 * (_SHARP_TAPS if sharp else _TAPS) if longer else _TAPS.new_ones(1)
+        over_time = 2 * (_sharp_taps() if sharp else _TAPS) if longer else _TAPS.new_ones(1)
         kernel = 2 * _TAPS[:, None] * over_time
         self.register_buffer("kernel", kernel.repeat(next_channels, 1, 1, 1), persistent=False)
 
@@ -94,3 +91,10 @@ class SmoothDoubling(nn.Module):
         # Beyond the lowest and the highest frequency it goes on as it is there.
         taller = pad(images, (0, 0, 1, 1), mode="replicate")
         return conv2d(self.convolution(taller), self.kernel, self.bias, groups=len(self.kernel))
+
+
+def _sharp_taps() -> Tensor:
+    """A sharper low-pass: half as high as it starts at 0.2 of the rate, and 50 dB down from 0.34 on."""
+    from scipy.signal import firwin
+
+    return torch.from_numpy(firwin(12, 0.4, window=("kaiser", 4.0))).float()

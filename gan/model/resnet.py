@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gan.errors import InputError
-from gan.model.dcgan import QUIET, LabelledLatent, base_grid, check_labels
+from gan.model.dcgan import QUIET, LabelledLatent, base_grid, check_labels, widths_of
 from gan.model.resampling import Downsample, Upsample
 
 _Layer = TypeVar("_Layer", nn.Conv2d, nn.Linear)
@@ -92,7 +92,7 @@ class Generator(nn.Module):
         self.latent_dim = latent_dim
         self.labelled = LabelledLatent(n_classes, latent_dim) if n_classes else None
         grid, stages = base_grid(image_size)
-        widths = [min(max_channels, base_channels * 2**stage) for stage in reversed(range(stages))]
+        widths = widths_of(base_channels, max_channels, stages)[::-1]
         n_blocks = stages * blocks_per_stage
 
         def blocks(width: int) -> list[nn.Module]:
@@ -164,7 +164,7 @@ class Discriminator(nn.Module):
         super().__init__()
         self.n_classes = n_classes
         grid, stages = base_grid(image_size)
-        widths = [min(max_channels, base_channels * 2**stage) for stage in range(stages)]
+        widths = widths_of(base_channels, max_channels, stages)
         n_blocks = stages * blocks_per_stage
 
         def blocks(width: int) -> list[nn.Module]:

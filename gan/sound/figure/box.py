@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from gan.errors import InputError
 from gan.sound.figure.pixels import Pixels, Strip
@@ -135,6 +134,8 @@ def _margin_colour(pixels: Pixels) -> tuple[NDArray[np.int16], int]:
 
 def _axes(mask: NDArray[np.bool_], path: Path) -> Sides:
     """The largest thing that is not margin and not a drawing of a few lines."""
+    from scipy import ndimage
+
     labels, _ = ndimage.label(mask, structure=np.ones((3, 3)))
     boxes, frames = [], []
     for index, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):

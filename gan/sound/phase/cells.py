@@ -1,6 +1,5 @@
 """Cells of a magnitude: how loud they are, and which have a phase that is worth finding."""
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -8,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool1d
 
 from gan.errors import InputError
+from gan.sound.phase.compiled import compiled
 
 # Frames on both sides among which a cell's neighbourhood is looked for: a second and a half at 2048/512 and 22,050 Hz.
 _AROUND = 64
@@ -32,8 +32,7 @@ def audible_cells(target: Tensor, tolerance_db: float) -> NDArray[np.bool_]:
     """
     peaks = max_pool1d(target.amax(-1)[None], 2 * _AROUND + 1, stride=1, padding=_AROUND)[0]
     lowest = (peaks * 10.0 ** (-tolerance_db / 20.0)).clamp_min_(_QUIETEST)
-    chosen: NDArray[np.bool_] = _above(target.numpy(), lowest.numpy())
-    return chosen
+    return _above(target.numpy(), lowest.numpy())
 
 
 def level_of(magnitude: Tensor) -> Tensor:
@@ -51,7 +50,7 @@ def check_tolerance(tolerance_db: float) -> None:
         raise InputError(f"tolerance_db is {tolerance_db}; it must be above 0, 60 is usual")
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _above(target: NDArray[np.float32], lowest: NDArray[np.float32]) -> NDArray[np.bool_]:
     n_frames, n_freqs = target.shape
     chosen = np.empty(target.shape, np.bool_)

@@ -6,13 +6,13 @@ frames are worked through in pieces that stay in a processor's cache.
 
 from collections.abc import Iterator
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
+from gan.sound.phase.compiled import compiled
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import overlap_add_, padded_window, squared_window_sum
 
@@ -122,7 +122,7 @@ def _restore_on_device(stft: Tensor, magnitude: Tensor, relaxation: float) -> No
     stft.lerp_(stft.sgn().mul_(magnitude), relaxation)
 
 
-@numba.njit(fastmath=True, nogil=True, cache=True)
+@compiled(fastmath=True)
 def _restore_rows(stft: NDArray[np.float32], magnitude: NDArray[np.float32], relaxation: np.float32) -> None:
     # Two plain loops a row, both of which the compiler turns into vector instructions; one loop over complex numbers it
     # does not. Constants are float32, or all would be computed in double.

@@ -12,7 +12,6 @@ from gan.errors import InputError
 from gan.progress import each
 from gan.sound.phase.cells import audible_cells, check_tolerance
 from gan.sound.phase.griffin_lim import GriffinLim
-from gan.sound.phase.growth import grow, neighbours
 from gan.sound.phase.pghi import PGHI
 from gan.sound.phase.reconstructor import each_item, random_phase
 from gan.sound.phase.steps import PhaseSteps, trained_for
@@ -93,6 +92,9 @@ class DeepGriffinLim(GriffinLim):
         self, network: PhaseSteps, magnitude: Tensor, stft: Tensor, audible: NDArray[np.bool_], n_grown: int
     ) -> None:
         """Find the phases of a stretch's frames, of which the first n_grown have theirs already."""
+        # It brings numba with it.
+        from gan.sound.phase.growth import grow, neighbours
+
         places, beside = neighbours(audible)
         if not len(places):
             return

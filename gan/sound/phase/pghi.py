@@ -8,7 +8,6 @@ from torch import Tensor
 
 from gan.sound.phase.cells import audible_cells, check_tolerance, level_of
 from gan.sound.phase.griffin_lim import GriffinLim
-from gan.sound.phase.heap_integration import integrate
 from gan.sound.phase.reconstructor import PhaseReconstructor, each_item, random_phase
 from gan.sound.settings import SpectrogramSettings, Window
 
@@ -41,6 +40,9 @@ class PGHI(PhaseReconstructor):
 
     def start(self, target: Tensor) -> Tensor:
         """Integrate; each item on a thread of its own, on the CPU wherever the target is."""
+        # It brings numba with it.
+        from gan.sound.phase.heap_integration import integrate
+
         settings = self.settings
         gamma = GAUSSIAN[settings.window] * settings.win_length**2
         # From the middle of the window, which the phase is found for, to the beginning of the frame, as STFTs count it.

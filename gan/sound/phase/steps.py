@@ -12,7 +12,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from gan.errors import InputError
 from gan.files import atomic_write
 from gan.plain import made_of
 from gan.sound.phase.cells import level_of
+from gan.sound.phase.compiled import compiled
 from gan.sound.phase.pghi import GAUSSIAN
 from gan.sound.settings import SpectrogramSettings
 
@@ -138,7 +138,7 @@ def trained_for(settings: SpectrogramSettings) -> bool:
     )
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def features_of(
     magnitude: NDArray[np.float32], level: NDArray[np.float32], places: NDArray[np.int32]
 ) -> NDArray[np.float32]:

@@ -1,0 +1,98 @@
+"""What is imported before anything is done: counted, because seconds depend on the machine."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from gan.commands.main import VERBS
+
+ROOT = Path(__file__).parent.parent
+# Needed by some of what is done, and by no help.
+HEAVY = {
+    "IPython", "joblib", "librosa", "lightning", "matplotlib", "numba", "onnx", "onnxruntime", "pyloudnorm", "scipy",
+    "sklearn", "tensorboard", "torchmetrics",
+}  # fmt: skip
+NOTHING, PARSER, TORCH = "sys", "jsonargparse", "jsonargparse, torch"
+LIGHTNING = "jsonargparse, torch, lightning.pytorch.cli"
+# What each brings along beyond what it is built on: the most modules there may be, a few percent above what there are.
+BUDGETS = {
+    "gan --help": (NOTHING, 45),
+    "gan encode --help": (PARSER, 44),
+    "gan decode --help": (TORCH, 124),
+    "gan ingest --help": (PARSER, 46),
+    "gan sample --help": (TORCH, 102),
+    "gan interpolate --help": (TORCH, 102),
+    "gan directions --help": (TORCH, 103),
+    "gan invert --help": (TORCH, 103),
+    "gan export --help": (PARSER, 32),
+    "gan listen --help": (PARSER, 41),
+    "gan evaluate --help": (PARSER, 42),
+    "gan blind --help": (TORCH, 130),
+    "gan info --help": (NOTHING, 46),
+    "gan train-phase --help": (LIGHTNING, 67),
+    "python train.py --help": (LIGHTNING, 144),
+}
+
+
+def script(command: str, base: str) -> str:
+    """A program that does what a command does, and prints the modules that come with it as its last line."""
+    _, *words = command.split()
+    if command.startswith("gan"):
+        done = f"from gan.commands.main import main; main({words})"
+    else:
+        done = f"sys.argv = {words}; import train; train.main()"
+    return f"""
+import json, sys, {base}
+before = set(sys.modules)
+try:
+    {done}
+except SystemExit as stop:
+    assert not stop.code
+print()
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+
+def ran(command: str, base: str, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *options, "-c", script(command, base)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "JSONARGPARSE_DEPRECATION_WARNINGS": "off"},
+    )
+
+
+def heaviest(command: str, base: str) -> str:
+    """The packages that take longest to import, of what a command brings along, for people."""
+    finished = ran(command, base, "-X", "importtime")
+    brought = set(json.loads(finished.stdout.splitlines()[-1]))
+    milliseconds: Counter[str] = Counter()
+    n_modules: Counter[str] = Counter()
+    for took, name in re.findall(r"import time: +(\d+) \| +\d+ \| +(\S+)", finished.stderr):
+        if name in brought:
+            milliseconds[name.split(".")[0]] += int(took) / 1000
+            n_modules[name.split(".")[0]] += 1
+    return "\n".join(f"{name}: {n_modules[name]} modules, {each:.0f} ms" for name, each in milliseconds.most_common(12))
+
+
+def test_every_verb_has_a_budget():
+    assert {f"gan {verb} --help" for verb in VERBS} <= BUDGETS.keys()
+
+
+@pytest.mark.parametrize("command", BUDGETS)
+def test_little_is_imported(command):
+    base, budget = BUDGETS[command]
+    brought = json.loads(ran(command, base).stdout.splitlines()[-1])
+    unwanted = {name.split(".")[0] for name in brought} & (HEAVY if "torch" in base else HEAVY | {"numpy", "torch"})
+    assert not unwanted, f"{command} imports {', '.join(sorted(unwanted))}; the heaviest are\n{heaviest(command, base)}"
+    assert len(brought) <= budget, (
+        f"{command} imports {len(brought)} modules beside {base}, {budget} are allowed; import what is heavy where it "
+        f"is used. The heaviest are\n{heaviest(command, base)}"
+    )
