@@ -420,3 +420,20 @@ def test_batch_norm_and_penalty_are_refused():
 def test_senseless_options_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         small_gan(**options)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
+def test_compiled_networks_learn_the_same_under_the_same_names(tmp_path, monkeypatch):
+    """By the part of the compiler that needs no compiler of another language; what it cannot do, it raises."""
+    compiled = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled(self, backend="aot_eager"))
+    # A penalty is differentiated twice.
+    options = {"penalty": R1(1.0, every=2), "generator_lr": 1e-4, "discriminator_lr": 1e-4}
+    plain = trained(small_gan(**options), tmp_path, 4)
+    fast = trained(small_gan(**options, compile=True), tmp_path, 4)
+    assert fast.generator._compiled_call_impl is not None
+    assert fast.ema.module._compiled_call_impl is None
+    expected, found = plain.state_dict(), fast.state_dict()
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-5, msg=name)
