@@ -160,18 +160,21 @@ def fresh_frames(store: ImageStore, chosen: Sequence[int], n_frames: int) -> Fre
     return Fresh(np.array(chosen, np.int64)[used], first[used], (width - first)[used])
 
 
-def side_by_side(fresh: Fresh, n_frames: int) -> list[Crop]:
+def side_by_side(fresh: Fresh, n_frames: int, most: int | None = None) -> list[Crop]:
     """All fresh frames cut into crops that do not overlap; what is left at an image's end is left out.
 
     Args:
         fresh: What to cut from.
         n_frames: Width of a crop.
+        most: Most crops, spread evenly over all; all of them if not given.
     """
-    return [
-        Crop(image, first + start)
-        for image, first, width in zip(*(column.tolist() for column in fresh), strict=True)
-        for start in range(0, max(1, width - n_frames + 1), n_frames)
-    ]
+    slots = _slots(fresh, n_frames)
+    n_crops = len(slots) if most is None else min(most, len(slots))
+    chosen = np.arange(n_crops) * len(slots) // max(1, n_crops)
+    places = slots[chosen]
+    # Slots of an image follow each other.
+    starts = fresh.first[places] + (chosen - np.searchsorted(slots, places)) * n_frames
+    return [Crop(*crop) for crop in zip(fresh.images[places].tolist(), starts.tolist(), strict=True)]
 
 
 def drawn_crops(fresh: Fresh, n_frames: int, n_crops: int, rng: np.random.Generator) -> list[Crop]:
@@ -196,7 +199,7 @@ def _at_random_places(fresh: Fresh, places: NDArray[np.int64], n_frames: int, rn
     return [Crop(int(image), int(start)) for image, start in zip(fresh.images[places], starts, strict=True)]
 
 
-def per_frequency_scale(dataset: CropDataset, crops: Sequence[Crop]) -> ImageScale:
+def per_frequency_scale(dataset: CropDataset, fresh: Fresh) -> ImageScale:
     """A scale that has mean and deviation of each frequency (Donahue, McAuley and Puckette 2019, section 3.2).
 
     They are those of what the GAN sees: of levels that are clipped to the range, and with the silence that short
@@ -205,9 +208,9 @@ def per_frequency_scale(dataset: CropDataset, crops: Sequence[Crop]) -> ImageSca
 
     Args:
         dataset: The crops, on one scale for all frequencies: its range is kept.
-        crops: Those that count.
+        fresh: What crops may be cut from.
     """
-    chosen = spread_evenly(crops, _N_STATISTICS)
+    chosen = side_by_side(fresh, dataset.n_frames, _N_STATISTICS)
     n_freqs = dataset.store.settings.n_freqs - 1
     total, squares = torch.zeros(2, n_freqs, dtype=torch.float64)
     for start in each(range(0, len(chosen), _N_READ), "levels", "part"):
@@ -224,13 +227,6 @@ def per_frequency_scale(dataset: CropDataset, crops: Sequence[Crop]) -> ImageSca
         tuple((scale.floor_db + (mean + 1) * half).tolist()),
         tuple((deviation * half).clamp_min(_MIN_DEVIATION_DB).tolist()),
     )
-
-
-def spread_evenly(crops: Sequence[Crop], n_crops: int) -> list[Crop]:
-    """At most so many of some crops, evenly spread."""
-    if len(crops) <= n_crops:
-        return list(crops)
-    return [crops[index * len(crops) // n_crops] for index in range(n_crops)]
 
 
 class CropSampler(Sampler[list[Crop]]):
