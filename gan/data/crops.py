@@ -73,11 +73,11 @@ class CropDataset(Dataset[Batch]):
         offset = (level_db + settings.floor_db - scale.top_db) * 2 / scale.range_db + 1
         self._offset = torch.from_numpy(np.maximum(offset, -1e6).astype(np.float32))
         # Of each frequency, what that [-1, 1] is multiplied with and raised by, and where its ends come to lie.
-        self._slope, self._shift = torch.ones(1), torch.zeros(1)
+        self._slope, self._shift = torch.ones(1, 1), torch.zeros(1, 1)
         if scale.mean_db is not None:
             centre_db, reach_db = scale.centre_and_reach_db()
-            self._slope = 0.5 * scale.range_db / reach_db
-            self._shift = (0.5 * (scale.floor_db + scale.top_db) - centre_db) / reach_db
+            self._slope = (0.5 * scale.range_db / reach_db)[:, None]
+            self._shift = ((0.5 * (scale.floor_db + scale.top_db) - centre_db) / reach_db)[:, None]
         self._gain = gain * self._slope
         self._lowest = (self._shift - self._slope).clamp(-1.0, 1.0)
         self._highest = (self._shift + self._slope).clamp(-1.0, 1.0)
@@ -89,19 +89,22 @@ class CropDataset(Dataset[Batch]):
         """Read a whole batch at once."""
         # Without the highest frequency, so that the height is a power of two.
         n_freqs = self.store.settings.n_freqs - 1
-        codes = np.empty((len(crops), self.n_frames, n_freqs), np.float32)
+        codes = np.empty((len(crops), n_freqs, self.n_frames), np.float32)
         widths = []
         for row, crop in enumerate(crops):
             stretch = self.store.codes(crop.image, crop.start, self._width(crop))
-            codes[row, : len(stretch)] = stretch[:, :-1]
+            # Turned over while it is small, and in the cache: four times as fast as the whole batch.
+            codes[row, :, : len(stretch)] = stretch[:, :-1].T
             widths.append(len(stretch))
         chosen = torch.tensor([crop.image for crop in crops])
         offset = self._offset[chosen, None, None] * self._slope + self._shift
-        images = torch.from_numpy(codes).mul_(self._gain).add_(offset).clamp_(self._lowest, self._highest)
+        images = torch.from_numpy(codes).mul_(self._gain).add_(offset)
+        # Not clamp, which is ten times as slow with tensors.
+        torch.maximum(images, self._lowest, out=images)
+        torch.minimum(images, self._highest, out=images)
         for row, width in enumerate(widths):
-            images[row, width:] = self._lowest
-        images = images.transpose(1, 2).unsqueeze(1).contiguous()
-        return Batch(images, None if self.labels is None else self.labels[chosen])
+            images[row, :, width:] = self._lowest
+        return Batch(images.unsqueeze(1), None if self.labels is None else self.labels[chosen])
 
     def _width(self, crop: Crop) -> int:
         return min(self.n_frames, self.store.images[crop.image].n_frames - crop.start)
