@@ -4,7 +4,7 @@
 
 `python train.py` on images of 32 x 32 made on the spot, five batches an epoch, so that quarter of an hour is as many
 epochs as others have in weeks. Sounds, watchdog, evaluation and checkpoints are what they are in any run, if not after
-every epoch. The process is watched from outside: its memory (all that is resident, and what is its own), open files,
+every epoch. The process is watched from outside: its memory (all that is resident, and what is no file's), open files,
 threads, the folder of its run, and the seconds from one line of an epoch to the next, without those epochs that
 listen, look or measure, and these apart.
 
@@ -149,10 +149,10 @@ def watch(folder: Path, seconds: float, options: Sequence[str]) -> dict[str, lis
                 seen[f"clock, {sort}"].append((epoch, 1e3 * (now - before)))
             before = now
             if now - looked > seconds / 500 and training.poll() is None:
-                memory, times = process.memory_full_info(), process.cpu_times()
+                memory, times = process.memory_info(), process.cpu_times()
                 found = {
                     "resident": memory.rss / 1e6,
-                    "own": memory.uss / 1e6,
+                    "own": (memory.rss - memory.shared) / 1e6,
                     "files": process.num_fds(),
                     "threads": process.num_threads(),
                     "processor, an epoch": 1e3 * (times.user + times.system - spent) / (epoch - last),

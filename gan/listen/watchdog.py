@@ -89,6 +89,7 @@ class Watchdog(Callback):
         """Measure the real crops."""
         if trainer.is_global_zero:
             data = data_of(trainer)
+            self._reconstruct = self.phase(data.settings)
             fresh = fresh_frames(data.store, data.train_images, data.n_frames)
             images = data.crops().__getitems__(side_by_side(fresh, data.n_frames, _N_REAL)).images
             sounding = torch.linspace(0, len(images) - 1, min(_N_REAL_SOUNDS, len(images))).long()
@@ -152,8 +153,7 @@ class Watchdog(Callback):
 
     def _traits(self, images: Tensor, sounding: Tensor, data: ImageData) -> Traits:
         images = images.nan_to_num(-1.0)
-        reconstruct = self.phase(data.settings)
-        waveforms = waveform_from_image(images[sounding.to(images.device)], data.scale, reconstruct)
+        waveforms = waveform_from_image(images[sounding.to(images.device)], data.scale, self._reconstruct)
         return Traits.of(images, data.scale, data.settings, waveforms)
 
     def _tell(self, trainer: Trainer, module: GAN, symptoms: Iterable[Symptom]) -> None:
