@@ -6,13 +6,13 @@ Pictures are 60 s each, 1025 x 2584 cells of 8 bits, twenty windows a recording.
 store's index is whole; its frames are a file with holes (344 GB if they were not) and noise where it is read.
 
 Opening: seconds, each round in a process of its own that has imported everything; the two stores take turns. "settings"
-is what a training asks first, before its networks are made, and "store" the rest of opening; both look at every file.
-"again" is what each checkpoint asks of the data. Memory is what the process has of its own behind all that, more than
-before; pages of the frames, which are the computer's to take back, count apart.
+is what a training asks first, before its networks are made: it looks at every file, and reads the index. "store" is the
+rest of opening, and "again" what each checkpoint asks of the data. Memory is what the process has of its own behind all
+that, more than before; pages of the frames, which are the computer's to take back, count apart.
 
 Crops: milliseconds of the clock for each of random crops of 128 frames, a batch of one store and one of the other in
-turn. Before, the same number of bytes was written to both where these crops lie. Warm: the pages lie in memory, the map
-is new. Cold: the computer was told to forget them. Medians over batches.
+turn, medians. Before, the same number of bytes was written to both where these crops lie, so that they lie in memory;
+the maps are new. What has to come from a disk first takes as long as the disk takes, and is not measured.
 """
 
 import argparse
@@ -125,32 +125,21 @@ def compare_opening(folders: dict[int, Path], rounds: int) -> dict[int, dict[str
 def compare_crops(folders: dict[int, Path], n_batches: int) -> dict[int, dict[str, float]]:
     """Medians over batches of the milliseconds of a crop."""
     batches: dict[int, list[list[Crop]]] = {}
-    scales = {}
+    datasets = {}
     for number, folder in folders.items():
         data = ImageData(folder, CROP, BATCH)
         data.setup("fit")
-        batches[number], scales[number] = list(itertools.islice(data._sampler(), n_batches)), data.scale
+        batches[number] = list(itertools.islice(data._sampler(), n_batches))
         rows = [data.store.images[image].first_row + start for batch in batches[number] for image, start in batch]
         write_noise(folder, rows)
-    found: dict[int, dict[str, float]] = {number: {} for number in folders}
-    for state in ("warm", "cold"):
-        datasets = {
-            number: CropDataset(ImageStore(folder / ".store"), scales[number], CROP)
-            for number, folder in folders.items()
-        }
-        if state == "cold":
-            for folder in folders.values():
-                with (folder / ".store" / FRAMES).open("rb") as file:
-                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        times: dict[int, list[float]] = {number: [] for number in folders}
-        for index in range(n_batches):
-            for number in sorted(folders, reverse=index % 2 == 1):
-                start = time.perf_counter()
-                datasets[number].__getitems__(batches[number][index])
-                times[number].append(1e3 * (time.perf_counter() - start) / BATCH)
-        for number, each in times.items():
-            found[number][f"crop, {state}, ms"] = statistics.median(each)
-    return found
+        datasets[number] = CropDataset(ImageStore(folder / ".store"), data.scale, CROP)
+    times: dict[int, list[float]] = {number: [] for number in folders}
+    for index in range(n_batches):
+        for number in sorted(folders, reverse=index % 2 == 1):
+            start = time.perf_counter()
+            datasets[number].__getitems__(batches[number][index])
+            times[number].append(1e3 * (time.perf_counter() - start) / BATCH)
+    return {number: {"crop, ms": statistics.median(each)} for number, each in times.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

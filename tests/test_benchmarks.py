@@ -48,7 +48,10 @@ def test_growth_is_a_slope_with_its_error(soak):
     ("command", "said"),
     [
         (["soak.py", "--minutes=0.3"], ["| own MB |", "threads: +0.000 ± 0.000  in 1,000 epochs: flat"]),
-        (["store.py", "--images=300", "--against=60", "--rounds=1", "--batches=2"], ["| images | 60 | 300 |", "warm"]),
+        (
+            ["store.py", "--images=300", "--against=60", "--rounds=1", "--batches=2"],
+            ["| images | 60 | 300 |", "| crop"],
+        ),
         (["data.py", "--rounds=1", "--seconds=0.1", "--minutes=3", "--epochs=1"], ["3 images,", "| recording |"]),
     ],
     ids=lambda value: value[0] if value[0].endswith(".py") else "",
