@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import SMALL
 
+from gan.data.crops import Crop
 from gan.data.datamodule import ImageData
 from gan.errors import InputError
 from gan.evaluate import classifier as module
@@ -74,7 +75,7 @@ def test_normalisation_of_a_run_does_not_matter(images):
     for options in runs:
         run = data(images, **options)
         classifier = module._untrained(run)
-        crops = [module.Crop(index, 3) for index in range(N_IMAGES)]
+        crops = [Crop(index, 3) for index in range(N_IMAGES)]
         seen.append(classifier.levels(run.crops().__getitems__(crops).images))
     torch.testing.assert_close(seen[1], seen[0], atol=1e-4, rtol=0)
     # What is beyond three deviations is clipped, which is seen.
@@ -94,7 +95,7 @@ def test_training_finds_what_is_easy_and_follows_from_the_seed(images, few_steps
     assert classifier.accuracy == 1.0
     assert classifier.n_validation == len(run.validation_images) == 6
     assert not classifier.training
-    batch = run.crops().__getitems__([module.Crop(index, 4) for index in range(N_IMAGES)])
+    batch = run.crops().__getitems__([Crop(index, 4) for index in range(N_IMAGES)])
     assert classifier(batch.images).argmax(1).tolist() == batch.labels.tolist()
     torch.manual_seed(1)
     again, other = train_classifier(run, seed=3), train_classifier(run, seed=4)
@@ -108,7 +109,7 @@ def test_accuracy_is_that_of_held_out_crops(images, few_steps, monkeypatch):
     monkeypatch.setattr(module, "_N_STEPS", 1)
     classifier = train_classifier(run, seed=0)
     found = [
-        int(classifier(run.crops()[module.Crop(index, 0)].images).argmax()) == int(run.crops().labels[index])
+        int(classifier(run.crops()[Crop(index, 0)].images).argmax()) == int(run.crops().labels[index])
         for index in run.validation_images
     ]
     assert classifier.accuracy == pytest.approx(np.mean(found))
@@ -118,7 +119,7 @@ def test_accuracy_is_that_of_held_out_crops(images, few_steps, monkeypatch):
 def test_logits_are_linear_in_the_features(images):
     run = data(images)
     classifier = module._untrained(run).eval()
-    given = run.crops().__getitems__([module.Crop(index, 0) for index in range(5)]).images
+    given = run.crops().__getitems__([Crop(index, 0) for index in range(5)]).images
     embed = ClassifierFeatures(classifier)
     features = embed(given)
     assert features.shape == (5, embed.n_features)
@@ -168,7 +169,7 @@ def test_classifier_is_kept(images, few_steps, monkeypatch):
     read = open_classifier(data(images, normalization="per_frequency"))
     assert read.scale.mean_db is not None
     assert (read.accuracy, read.n_validation, read.class_names) == (1.0, 6, ["low", "up"])
-    given = run.crops().__getitems__([module.Crop(index, 0) for index in range(5)]).images
+    given = run.crops().__getitems__([Crop(index, 0) for index in range(5)]).images
     torch.testing.assert_close(open_classifier(run)(given), trained(given), rtol=0, atol=0)
     assert not read.training
     assert path.stat().st_mode & 0o777 == (images / ".store" / "index.json").stat().st_mode & 0o777

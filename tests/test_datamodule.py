@@ -9,9 +9,12 @@ import torch
 from conftest import SMALL, music
 from jsonargparse import ArgumentParser
 
+from gan.data import build
 from gan.data.build import open_store
 from gan.data.crops import Crop, CropSampler, drawn_crops, fresh_frames, side_by_side
 from gan.data.datamodule import ImageData
+from gan.data.source import find_versions
+from gan.data.store import ImageStore
 from gan.errors import InputError
 from gan.sound.codec import Origin, decode_image, encode_image
 from gan.sound.figure.options import FigureOptions
@@ -475,6 +478,18 @@ def test_impossible_sizes_are_refused(images):
 def test_size_is_known_without_building_the_store(images):
     assert ImageData(images, n_frames=32).image_size == (64, 32)
     assert not (images / ".store").exists()
+
+
+def test_a_long_index_is_read_once(images, monkeypatch):
+    ImageData(images, n_frames=32, batch_size=8).setup()
+    looks, reads = [], []
+    monkeypatch.setattr(build, "find_versions", lambda *folders: looks.append(1) or find_versions(*folders))
+    monkeypatch.setattr(build, "ImageStore", lambda folder: reads.append(1) or ImageStore(folder))
+    module = ImageData(images, n_frames=32, batch_size=8)
+    assert module.image_size == (64, 32)
+    module.setup()
+    module.state_dict()
+    assert looks == reads == [1]
 
 
 def test_settings_of_the_store_are_those_of_the_first_look(images, monkeypatch):

@@ -18,7 +18,7 @@ from hypothesis import strategies as some
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from gan.data.build import open_store
-from gan.data.crops import CropDataset, drawn_crops, fresh_frames, side_by_side, spread_evenly
+from gan.data.crops import CropDataset, drawn_crops, fresh_frames, side_by_side
 from gan.data.names import places
 from gan.sound.codec import Origin, codes_from_magnitude, decode_image, encode_image, magnitude_from_codes, read_header
 from gan.sound.phase.griffin_lim import GriffinLim
@@ -239,8 +239,9 @@ class TestCrops:
         ]
         assert len(set(shown)) == len(shown)
         for n in (1, 3, 1000):
-            spread = spread_evenly(both[0], n)
-            assert len(set(spread)) == len(spread) == min(n, len(both[0]))
+            spread = side_by_side(fresh, n_frames, n)
+            n_all, n_some = len(both[0]), min(n, len(both[0]))
+            assert spread == [both[0][index * n_all // n_some] for index in range(n_some)]
 
 
 class TestNames:

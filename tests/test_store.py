@@ -291,9 +291,19 @@ def test_hidden_files_and_the_store_are_no_images(tmp_path, write_image):
     with pytest.raises(InputError, match="no images"):
         find_images(tmp_path, tmp_path / "store")
     write_image(tmp_path / "b" / "A.PNG")
+    (tmp_path / "b.png").symlink_to("nowhere.png")
+    os.mkfifo(tmp_path / "pipe.png")
     assert find_images(tmp_path, tmp_path / "store") == [tmp_path / "b" / "A.PNG"]
     assert has_images(tmp_path / "b")
     assert len(open_store(tmp_path, tmp_path / "store").images) == 1
+
+
+def test_images_come_in_the_order_of_their_paths(tmp_path):
+    files = ["b.png", "a b/x.png", "a/z.png", "a/b/c.png", "a-b.png", "a.png", "Ä.png", "a/b.png", "a0/1.png"]
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    assert find_images(tmp_path) == sorted(tmp_path / file for file in files)
 
 
 def test_index_is_plain_json(images):

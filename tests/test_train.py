@@ -16,6 +16,7 @@ import train
 from gan.data import demo
 from gan.errors import InputError
 from gan.run import Run, load_run, newest_run, untrained
+from gan.sound.phase.steps import PhaseSteps
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -92,6 +93,14 @@ def test_a_run(here, run_train, capsys):
     config = yaml.safe_load(run.config.read_text())
     assert config["data"]["batch_size"] == 4
     assert "resume" not in config
+
+
+def test_weights_of_the_phase_are_read_once(here, run_train, monkeypatch):
+    load, read = PhaseSteps.load, []
+    monkeypatch.setattr(PhaseSteps, "load", lambda path: read.append(path) or load(path))
+    assert run_train("--data.images=images", *SMALL, "--trainer.max_epochs=3", "--watchdog.grace_batches=0") == 0
+    # By what is listened to and by the watchdog, however many epochs there are.
+    assert len(read) == 2
 
 
 def assert_same_weights(found: Run, expected: Run) -> dict[str, torch.Tensor]:

@@ -13,7 +13,7 @@ from gan.data.building import Building
 from gan.data.kind import Kind, common_settings, kind_of_most
 from gan.data.look import odd_ones
 from gan.data.names import places
-from gan.data.source import Decoded, Outcome, Source, find_images, find_sources, read_as, read_source
+from gan.data.source import Decoded, Outcome, Source, find_sources, find_versions, read_as, read_source
 from gan.data.store import FORMAT, ImageStore, Version, content_hash, write_index
 from gan.data.workers import memory_budget, work_through
 from gan.errors import InputError
@@ -48,7 +48,7 @@ def open_store(
         InputError: If there are no images, none can be read, the settings of images of `gan encode` differ or the
             store cannot be written.
     """
-    versions = _versions(images, folder)
+    versions = find_versions(images, folder)
     scan = _scan(versions, options)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,6 +66,15 @@ def open_store(
         ) from error
 
 
+def existing_store(images: Path, folder: Path, options: FigureOptions = AS_FOUND) -> ImageStore | None:
+    """What `open_store` gives if it has nothing to build or refresh; None if it has.
+
+    Raises:
+        InputError: If there are no images.
+    """
+    return _fitting(folder, _scan(find_versions(images, folder), options))
+
+
 def find_settings(images: Path, folder: Path, options: FigureOptions = AS_FOUND) -> SpectrogramSettings:
     """Settings of a folder of images before its store is built: of one that can be read.
 
@@ -79,9 +88,8 @@ def find_settings(images: Path, folder: Path, options: FigureOptions = AS_FOUND)
     Raises:
         InputError: If there are no images or none can be read.
     """
-    versions = _versions(images, folder)
-    store = _existing(folder)
-    if store is not None and store.scan == _scan(versions, options):
+    versions = find_versions(images, folder)
+    if (store := _fitting(folder, _scan(versions, options))) is not None:
         return store.settings
     skipped = {}
     sources = find_sources(images, versions, os.cpu_count() or 1)
@@ -96,17 +104,6 @@ def find_settings(images: Path, folder: Path, options: FigureOptions = AS_FOUND)
     raise _none_usable(images, skipped)
 
 
-def _versions(images: Path, folder: Path) -> list[Version]:
-    versions = []
-    for path in find_images(images, folder):
-        try:
-            status = path.stat()
-        except OSError:  # removed a moment ago, or a link to nothing
-            continue
-        versions.append((path.relative_to(images).as_posix(), status.st_size, status.st_mtime_ns))
-    return versions
-
-
 def _scan(versions: list[Version], options: FigureOptions) -> str:
     return content_hash([FORMAT, versions, dataclasses.asdict(options)])
 
@@ -116,6 +113,11 @@ def _existing(folder: Path) -> ImageStore | None:
         return ImageStore(folder)
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
+
+
+def _fitting(folder: Path, scan: str) -> ImageStore | None:
+    store = _existing(folder)
+    return store if store is not None and store.scan == scan else None
 
 
 def _encoded_lead(sources: list[Source]) -> bool:

@@ -73,11 +73,11 @@ class CropDataset(Dataset[Batch]):
         offset = (level_db + settings.floor_db - scale.top_db) * 2 / scale.range_db + 1
         self._offset = torch.from_numpy(np.maximum(offset, -1e6).astype(np.float32))
         # Of each frequency, what that [-1, 1] is multiplied with and raised by, and where its ends come to lie.
-        self._slope, self._shift = torch.ones(1), torch.zeros(1)
+        self._slope, self._shift = torch.ones(1, 1), torch.zeros(1, 1)
         if scale.mean_db is not None:
             centre_db, reach_db = scale.centre_and_reach_db()
-            self._slope = 0.5 * scale.range_db / reach_db
-            self._shift = (0.5 * (scale.floor_db + scale.top_db) - centre_db) / reach_db
+            self._slope = (0.5 * scale.range_db / reach_db)[:, None]
+            self._shift = ((0.5 * (scale.floor_db + scale.top_db) - centre_db) / reach_db)[:, None]
         self._gain = gain * self._slope
         self._lowest = (self._shift - self._slope).clamp(-1.0, 1.0)
         self._highest = (self._shift + self._slope).clamp(-1.0, 1.0)
@@ -89,19 +89,22 @@ class CropDataset(Dataset[Batch]):
         """Read a whole batch at once."""
         # Without the highest frequency, so that the height is a power of two.
         n_freqs = self.store.settings.n_freqs - 1
-        codes = np.empty((len(crops), self.n_frames, n_freqs), np.float32)
+        codes = np.empty((len(crops), n_freqs, self.n_frames), np.float32)
         widths = []
         for row, crop in enumerate(crops):
             stretch = self.store.codes(crop.image, crop.start, self._width(crop))
-            codes[row, : len(stretch)] = stretch[:, :-1]
+            # Turned over while it is small, and in the cache: four times as fast as the whole batch.
+            codes[row, :, : len(stretch)] = stretch[:, :-1].T
             widths.append(len(stretch))
         chosen = torch.tensor([crop.image for crop in crops])
         offset = self._offset[chosen, None, None] * self._slope + self._shift
-        images = torch.from_numpy(codes).mul_(self._gain).add_(offset).clamp_(self._lowest, self._highest)
+        images = torch.from_numpy(codes).mul_(self._gain).add_(offset)
+        # Not clamp, which is ten times as slow with tensors.
+        torch.maximum(images, self._lowest, out=images)
+        torch.minimum(images, self._highest, out=images)
         for row, width in enumerate(widths):
-            images[row, width:] = self._lowest
-        images = images.transpose(1, 2).unsqueeze(1).contiguous()
-        return Batch(images, None if self.labels is None else self.labels[chosen])
+            images[row, :, width:] = self._lowest
+        return Batch(images.unsqueeze(1), None if self.labels is None else self.labels[chosen])
 
     def _width(self, crop: Crop) -> int:
         return min(self.n_frames, self.store.images[crop.image].n_frames - crop.start)
@@ -160,18 +163,21 @@ def fresh_frames(store: ImageStore, chosen: Sequence[int], n_frames: int) -> Fre
     return Fresh(np.array(chosen, np.int64)[used], first[used], (width - first)[used])
 
 
-def side_by_side(fresh: Fresh, n_frames: int) -> list[Crop]:
+def side_by_side(fresh: Fresh, n_frames: int, most: int | None = None) -> list[Crop]:
     """All fresh frames cut into crops that do not overlap; what is left at an image's end is left out.
 
     Args:
         fresh: What to cut from.
         n_frames: Width of a crop.
+        most: Most crops, spread evenly over all; all of them if not given.
     """
-    return [
-        Crop(image, first + start)
-        for image, first, width in zip(*(column.tolist() for column in fresh), strict=True)
-        for start in range(0, max(1, width - n_frames + 1), n_frames)
-    ]
+    slots = _slots(fresh, n_frames)
+    n_crops = len(slots) if most is None else min(most, len(slots))
+    chosen = np.arange(n_crops) * len(slots) // max(1, n_crops)
+    places = slots[chosen]
+    # Slots of an image follow each other.
+    starts = fresh.first[places] + (chosen - np.searchsorted(slots, places)) * n_frames
+    return [Crop(*crop) for crop in zip(fresh.images[places].tolist(), starts.tolist(), strict=True)]
 
 
 def drawn_crops(fresh: Fresh, n_frames: int, n_crops: int, rng: np.random.Generator) -> list[Crop]:
@@ -196,7 +202,7 @@ def _at_random_places(fresh: Fresh, places: NDArray[np.int64], n_frames: int, rn
     return [Crop(int(image), int(start)) for image, start in zip(fresh.images[places], starts, strict=True)]
 
 
-def per_frequency_scale(dataset: CropDataset, crops: Sequence[Crop]) -> ImageScale:
+def per_frequency_scale(dataset: CropDataset, fresh: Fresh) -> ImageScale:
     """A scale that has mean and deviation of each frequency (Donahue, McAuley and Puckette 2019, section 3.2).
 
     They are those of what the GAN sees: of levels that are clipped to the range, and with the silence that short
@@ -205,9 +211,9 @@ def per_frequency_scale(dataset: CropDataset, crops: Sequence[Crop]) -> ImageSca
 
     Args:
         dataset: The crops, on one scale for all frequencies: its range is kept.
-        crops: Those that count.
+        fresh: What crops may be cut from.
     """
-    chosen = spread_evenly(crops, _N_STATISTICS)
+    chosen = side_by_side(fresh, dataset.n_frames, _N_STATISTICS)
     n_freqs = dataset.store.settings.n_freqs - 1
     total, squares = torch.zeros(2, n_freqs, dtype=torch.float64)
     for start in each(range(0, len(chosen), _N_READ), "levels", "part"):
@@ -224,13 +230,6 @@ def per_frequency_scale(dataset: CropDataset, crops: Sequence[Crop]) -> ImageSca
         tuple((scale.floor_db + (mean + 1) * half).tolist()),
         tuple((deviation * half).clamp_min(_MIN_DEVIATION_DB).tolist()),
     )
-
-
-def spread_evenly(crops: Sequence[Crop], n_crops: int) -> list[Crop]:
-    """At most so many of some crops, evenly spread."""
-    if len(crops) <= n_crops:
-        return list(crops)
-    return [crops[index * len(crops) // n_crops] for index in range(n_crops)]
 
 
 class CropSampler(Sampler[list[Crop]]):

@@ -10,16 +10,15 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from gan.data.build import AS_FOUND, find_settings, open_store
+from gan.data.build import AS_FOUND, existing_store, find_settings, open_store
 from gan.data.crops import (
     Batch,
-    Crop,
     CropDataset,
     CropSampler,
+    Fresh,
     fresh_frames,
     per_frequency_scale,
     side_by_side,
-    spread_evenly,
 )
 from gan.data.kind import differing
 from gan.data.labels import check_trained, count_classes, find_labels
@@ -110,7 +109,14 @@ class ImageData(LightningDataModule):
     @cached_property
     def settings(self) -> SpectrogramSettings:
         """Settings of the images: known before the store is built."""
+        if self._existing is not None:
+            return self._existing.settings
         return find_settings(self.images, self.store_folder, self.figures)
+
+    @cached_property
+    def _existing(self) -> ImageStore | None:
+        # Kept, since to look at all files and to read a long index takes a second.
+        return existing_store(self.images, self.store_folder, self.figures)
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -126,7 +132,7 @@ class ImageData(LightningDataModule):
     def _own_scale(self) -> ImageScale:
         if self.normalization == "global":
             return self._global_scale
-        return per_frequency_scale(self.crops(self._global_scale), self._side_by_side(self.train_images))
+        return per_frequency_scale(self.crops(self._global_scale), self._fresh(self.train_images))
 
     @cached_property
     def _global_scale(self) -> ImageScale:
@@ -140,7 +146,7 @@ class ImageData(LightningDataModule):
     @cached_property
     def store(self) -> ImageStore:
         """The decoded frames, built when first asked for."""
-        return open_store(self.images, self.store_folder, options=self.figures)
+        return self._existing or open_store(self.images, self.store_folder, options=self.figures)
 
     @cached_property
     def class_names(self) -> list[str]:
@@ -207,7 +213,7 @@ class ImageData(LightningDataModule):
         return train, validation
 
     def _check_that_it_varies(self) -> None:
-        crops = spread_evenly(self._side_by_side(self.train_images), _N_LOOKED_AT)
+        crops = side_by_side(self._fresh(self.train_images), self.n_frames, _N_LOOKED_AT)
         images = self.crops(self._global_scale).__getitems__(crops).images
         if images.min() == images.max():
             raise InputError(
@@ -230,8 +236,8 @@ class ImageData(LightningDataModule):
             "all of it, set data.validation_fraction to 0"
         ]
 
-    def _side_by_side(self, images: list[int]) -> list[Crop]:
-        return side_by_side(fresh_frames(self.store, images, self.n_frames), self.n_frames)
+    def _fresh(self, images: list[int]) -> Fresh:
+        return fresh_frames(self.store, images, self.n_frames)
 
     def crops(self, scale: ImageScale | None = None) -> CropDataset:
         """All crops of the store, addressed by `Crop`, on the scale of the run if no other is given."""
@@ -258,7 +264,7 @@ class ImageData(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """The validation images, their fresh frames cut into crops side by side; an empty list if there are none."""
-        crops = self._side_by_side(self.validation_images)
+        crops = side_by_side(self._fresh(self.validation_images), self.n_frames)
         if not crops:
             return []
         return self._loader([crops[i : i + self.batch_size] for i in range(0, len(crops), self.batch_size)])

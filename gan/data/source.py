@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 
 import numpy as np
 
@@ -89,9 +90,15 @@ def find_images(images: Path, store: Path | None = None) -> list[Path]:
     Raises:
         InputError: If the folder is missing or has none.
     """
+    return [images / file for file, _, _ in find_versions(images, store)]
+
+
+def find_versions(images: Path, store: Path | None = None) -> list[Version]:
+    """What `find_images` finds, in the same order, with what tells whether each file has changed; raises as it does."""
     if not images.is_dir():
         raise InputError(f"{images}: no such folder; make images with `gan encode RECORDINGS {images}`")
-    found = sorted(_candidates(images, store))
+    # As paths are sorted, part by part: nothing comes before the end of a part.
+    found = sorted(_candidates(images, store), key=lambda version: version[0].replace("/", "\0"))
     if not found:
         raise InputError(
             f"{images}: no images ({', '.join(f'*{suffix}' for suffix in sorted(SUFFIXES))}) in it; make some with "
@@ -105,19 +112,31 @@ def has_images(images: Path) -> bool:
     return images.is_dir() and any(_candidates(images, None))
 
 
-def _candidates(images: Path, store: Path | None) -> Iterator[Path]:
+def _candidates(images: Path, store: Path | None) -> Iterator[Version]:
+    # With text and not with paths: there may be hundreds of thousands, whenever a training starts.
     hidden_too = None if store is None else store.resolve()
-    for folder, folders, files in os.walk(images):
-        # What is taken out here is not walked through.
-        folders[:] = [
-            name for name in folders if not name.startswith(".") and Path(folder, name).resolve() != hidden_too
-        ]
-        for file in files:
-            name = file.lower()
-            seen = name.endswith(_SUFFIXES) and not name.startswith(".") and not name.endswith(REPORT_SUFFIX)
-            # A pipe would be waited for, and a link may lead to nothing.
-            if seen and (path := Path(folder, file)).is_file():
-                yield path
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            entries = list(os.scandir(images / folder))
+        except OSError:  # removed a moment ago, or somebody else's
+            continue
+        for entry in entries:
+            name = entry.name.lower()
+            if name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                if Path(entry.path).resolve() != hidden_too:
+                    folders.append(f"{folder}{entry.name}/")
+            elif name.endswith(_SUFFIXES) and not name.endswith(REPORT_SUFFIX):
+                try:
+                    status = entry.stat()
+                except OSError:  # removed a moment ago, or a link to nothing
+                    continue
+                # A pipe would be waited for.
+                if S_ISREG(status.st_mode):
+                    yield f"{folder}{entry.name}", status.st_size, status.st_mtime_ns
 
 
 def find_sources(images: Path, versions: list[Version], n_threads: int) -> list[Source]:

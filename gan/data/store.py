@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -120,7 +121,7 @@ class ImageStore:
         """Size of the frames on disk."""
         return int(self._path.stat().st_size)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Hash of the settings and of every image's name and content."""
         return content_hash([self.settings.to_dict(), [(image.file, image.sha256) for image in self.images]])

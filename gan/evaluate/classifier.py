@@ -13,7 +13,7 @@ from torch.nn.functional import adaptive_avg_pool1d, cross_entropy
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
-from gan.data.crops import Crop, CropDataset, fresh_frames, side_by_side, spread_evenly
+from gan.data.crops import CropDataset, fresh_frames, side_by_side
 from gan.data.datamodule import ImageData
 from gan.data.store import content_hash
 from gan.errors import InputError
@@ -265,7 +265,7 @@ def _read_levels(
     classifier: Classifier, dataset: CropDataset, images: list[int], n_frames: int
 ) -> tuple[Tensor, Tensor]:
     """What the network sees of some images, shape (n, 1, n_bands, n_times), and their labels, shape (n,)."""
-    crops: list[Crop] = spread_evenly(side_by_side(fresh_frames(dataset.store, images, n_frames), n_frames), _MAX_CROPS)
+    crops = side_by_side(fresh_frames(dataset.store, images, n_frames), n_frames, _MAX_CROPS)
     levels, labels = [torch.empty(0)], [torch.empty(0, dtype=torch.int64)]
     for start in range(0, len(crops), _N_READ):
         batch = dataset.__getitems__(crops[start : start + _N_READ])

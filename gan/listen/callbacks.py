@@ -19,7 +19,7 @@ from gan.listen.sheet import Sheet
 from gan.model.gan import GAN
 from gan.seed import derive_seed
 from gan.sound.inversion import image_from_waveform, waveform_from_image
-from gan.sound.phase.reconstructor import PhaseMethod
+from gan.sound.phase.reconstructor import PhaseMethod, PhaseReconstructor
 from gan.sound.recording import read_excerpt
 
 # The loudest real crop is played at this peak, -6 dBFS: samples may be twice as loud before they clip.
@@ -67,6 +67,7 @@ class Listen(Callback):
         self.every_n_epochs = every_n_epochs
         self.n_kept = n_kept
         self.phase = phase
+        self._reconstruct: PhaseReconstructor | None = None
         self._gain = 1.0
         self._sheets: dict[str, Sheet] = {}
 
@@ -135,9 +136,12 @@ class Listen(Callback):
             self._log(trainer, gan, f"{name}_neighbour", waveform, image)
 
     def _waveforms(self, images: Tensor, data: ImageData) -> Tensor:
+        # Once: its weights are read from a file, which leaves a little memory behind each time.
+        if self._reconstruct is None:
+            self._reconstruct = self.phase(data.settings)
         # A network that diverged makes what no phase can be found for; that is silence, and no end of the training.
         playable = images.isfinite().flatten(1).all(1)
-        waveforms = waveform_from_image(images.nan_to_num(0.0, 0.0, 0.0), data.scale, self.phase(data.settings))
+        waveforms = waveform_from_image(images.nan_to_num(0.0, 0.0, 0.0), data.scale, self._reconstruct)
         return waveforms * playable[:, None]
 
     def _log(self, trainer: Trainer, gan: GAN, name: str, waveform: Tensor, image: Tensor) -> None:

@@ -9,7 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from gan.data.crops import fresh_frames, side_by_side, spread_evenly
+from gan.data.crops import fresh_frames, side_by_side
 from gan.data.datamodule import ImageData
 from gan.errors import Diverged, InputError
 from gan.listen.board import writers_of
@@ -89,8 +89,9 @@ class Watchdog(Callback):
         """Measure the real crops."""
         if trainer.is_global_zero:
             data = data_of(trainer)
-            crops = side_by_side(fresh_frames(data.store, data.train_images, data.n_frames), data.n_frames)
-            images = data.crops().__getitems__(spread_evenly(crops, _N_REAL)).images
+            self._reconstruct = self.phase(data.settings)
+            fresh = fresh_frames(data.store, data.train_images, data.n_frames)
+            images = data.crops().__getitems__(side_by_side(fresh, data.n_frames, _N_REAL)).images
             sounding = torch.linspace(0, len(images) - 1, min(_N_REAL_SOUNDS, len(images))).long()
             self._real = self._traits(images.to(pl_module.device), sounding, data)
 
@@ -152,8 +153,7 @@ class Watchdog(Callback):
 
     def _traits(self, images: Tensor, sounding: Tensor, data: ImageData) -> Traits:
         images = images.nan_to_num(-1.0)
-        reconstruct = self.phase(data.settings)
-        waveforms = waveform_from_image(images[sounding.to(images.device)], data.scale, reconstruct)
+        waveforms = waveform_from_image(images[sounding.to(images.device)], data.scale, self._reconstruct)
         return Traits.of(images, data.scale, data.settings, waveforms)
 
     def _tell(self, trainer: Trainer, module: GAN, symptoms: Iterable[Symptom]) -> None:
