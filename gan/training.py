@@ -17,7 +17,7 @@ from jsonargparse import set_parsing_settings
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, TQDMProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -140,9 +140,12 @@ class TrainingCLI(LightningCLI):
             # Its own way of being requeued saves beside the run and goes on with that, whatever --resume says.
             plugins.append(SLURMEnvironment(auto_requeue=False))
         trainer: Trainer = super().instantiate_trainer(
-            logger=logger, plugins=plugins, enable_progress_bar=bar, **kwargs
+            logger=logger, plugins=plugins, enable_progress_bar=False, **kwargs
         )
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        if bar:
+            # The losses beside it are read from the device, which has to have done all that it was given until then.
+            callbacks.append(TQDMProgressBar(1 if trainer.strategy.root_device.type == "cpu" else 10))
         callbacks.insert(0, RunFolder(self))
         # After what listens and measures, whose time is an epoch's too; before what writes its state down.
         last = sum(not isinstance(callback, Checkpoint) for callback in callbacks)

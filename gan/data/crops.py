@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from gan.data.levels import Levels
 from gan.data.store import ImageStore
 from gan.progress import each
 from gan.seed import derive_seed
@@ -64,23 +65,7 @@ class CropDataset(Dataset[Batch]):
         self.scale = scale
         self.n_frames = n_frames
         self.labels = labels
-        settings = store.settings
-        level_db = np.array([-math.inf if im.level_db is None else im.level_db for im in store.images])
-        if equal_levels:
-            level_db[np.isfinite(level_db)] = scale.top_db
-        # image = code * gain + offset: quantisation step and level worked into the [-1, 1] of `image_from_db`.
-        gain = -settings.floor_db / (2**settings.bits - 1) * 2 / scale.range_db
-        offset = (level_db + settings.floor_db - scale.top_db) * 2 / scale.range_db + 1
-        self._offset = torch.from_numpy(np.maximum(offset, -1e6).astype(np.float32))
-        # Of each frequency, what that [-1, 1] is multiplied with and raised by, and where its ends come to lie.
-        self._slope, self._shift = torch.ones(1, 1), torch.zeros(1, 1)
-        if scale.mean_db is not None:
-            centre_db, reach_db = scale.centre_and_reach_db()
-            self._slope = (0.5 * scale.range_db / reach_db)[:, None]
-            self._shift = ((0.5 * (scale.floor_db + scale.top_db) - centre_db) / reach_db)[:, None]
-        self._gain = gain * self._slope
-        self._lowest = (self._shift - self._slope).clamp(-1.0, 1.0)
-        self._highest = (self._shift + self._slope).clamp(-1.0, 1.0)
+        self.levels = Levels(store, scale, equal_levels)
 
     def __getitem__(self, crop: Crop) -> Batch:
         return self.__getitems__([crop])
@@ -97,13 +82,9 @@ class CropDataset(Dataset[Batch]):
             codes[row, :, : len(stretch)] = stretch[:, :-1].T
             widths.append(len(stretch))
         chosen = torch.tensor([crop.image for crop in crops])
-        offset = self._offset[chosen, None, None] * self._slope + self._shift
-        images = torch.from_numpy(codes).mul_(self._gain).add_(offset)
-        # Not clamp, which is ten times as slow with tensors.
-        torch.maximum(images, self._lowest, out=images)
-        torch.minimum(images, self._highest, out=images)
+        images = self.levels(torch.from_numpy(codes), chosen)
         for row, width in enumerate(widths):
-            images[row, :, width:] = self._lowest
+            images[row, :, width:] = self.levels.lowest
         return Batch(images.unsqueeze(1), None if self.labels is None else self.labels[chosen])
 
     def _width(self, crop: Crop) -> int:

@@ -22,6 +22,7 @@ from gan.data.crops import (
 )
 from gan.data.kind import differing
 from gan.data.labels import check_trained, count_classes, find_labels
+from gan.data.resident import CropPlaces, ResidentCrops, fits
 from gan.data.split import matching, random_share
 from gan.data.store import ImageStore
 from gan.errors import InputError
@@ -54,6 +55,8 @@ class ImageData(LightningDataModule):
             a class.
         validation: Recordings that are not trained on, instead of a random share: those whose name this regular
             expression is found in.
+        resident: Whether all frames lie in the memory of the device that is trained on, where crops are cut without
+            the processor; if not given, on an accelerator with enough memory.
         num_workers: Processes that prepare batches; 0 to do it in the training process, which is seldom slower.
         store: Folder for the decoded frames; `.store` in the folder of images if not given.
         figures: How to read figures.
@@ -76,6 +79,7 @@ class ImageData(LightningDataModule):
         conditional: bool = False,
         validation_fraction: float = 0.05,
         validation: str | None = None,
+        resident: bool | None = None,
         num_workers: int = 0,
         store: Path | None = None,
         figures: FigureOptions = AS_FOUND,
@@ -100,11 +104,13 @@ class ImageData(LightningDataModule):
         self.conditional = conditional
         self.validation_fraction = validation_fraction
         self.validation = validation
+        self.resident = resident
         self.num_workers = num_workers
         self.store_folder = images / ".store" if store is None else store
         self.figures = figures
         self.seed = seed
         self._restored_scale: ImageScale | None = None
+        self._on_device: ResidentCrops | None = None
 
     @cached_property
     def settings(self) -> SpectrogramSettings:
@@ -269,13 +275,23 @@ class ImageData(LightningDataModule):
             return []
         return self._loader([crops[i : i + self.batch_size] for i in range(0, len(crops), self.batch_size)])
 
-    def _loader(self, batches: Any) -> DataLoader[Batch]:
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Cut crops on the device, if the frames are there."""
+        return batch if self._on_device is None else self._on_device.batch(batch)
+
+    def _loader(self, batches: Any) -> DataLoader[Any]:
+        crops = self.crops()
+        if self._on_device is None and self.trainer is not None:
+            device = self.trainer.strategy.root_device
+            if fits(crops, device) if self.resident is None else self.resident:
+                self._on_device = ResidentCrops(crops, device)
+        num_workers = self.num_workers if self._on_device is None else 0
         return DataLoader(
-            self.crops(),
+            crops if self._on_device is None else CropPlaces(),
             batch_sampler=batches,
             collate_fn=_as_it_is,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
             worker_init_fn=leave_signals_to_parent,
             pin_memory=torch.cuda.is_available(),
             # Its own generator: making an iterator must not draw from the global one.

@@ -126,13 +126,18 @@ class ImageStore:
         """Hash of the settings and of every image's name and content."""
         return content_hash([self.settings.to_dict(), [(image.file, image.sha256) for image in self.images]])
 
-    def codes(self, index: int, start: int, n_frames: int) -> Codes:
-        """Pixels of a stretch of an image, shape (n_frames, n_freqs), read-only and not yet in memory."""
+    @property
+    def frames(self) -> Codes:
+        """Pixels of all images, shape (n_rows, n_freqs), read-only and not yet in memory."""
         if self._frames is None:
             shape = (self._n_rows, self.settings.n_freqs)
             self._frames = np.memmap(self._path, pixel_type(self.settings), "r", shape=shape)
+        return self._frames
+
+    def codes(self, index: int, start: int, n_frames: int) -> Codes:
+        """Pixels of a stretch of an image, shape (n_frames, n_freqs), read-only and not yet in memory."""
         first = self.images[index].first_row + start
-        return self._frames[first : first + n_frames]
+        return self.frames[first : first + n_frames]
 
 
 def write_index(

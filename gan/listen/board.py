@@ -35,7 +35,7 @@ _LAYOUT = {
 }
 
 # How images are read, which says nothing about a result.
-_NOT_COMPARED = ("figures", "store", "num_workers")
+_NOT_COMPARED = ("figures", "store", "resident", "num_workers")
 
 
 class Board(Callback):
