@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,13 @@ def run_train(monkeypatch):
     # Of how Lightning calls jsonargparse.
     monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
 
+    started = [0]
+
     def run(*arguments: str) -> int:
+        # TensorBoard orders a run's files by the second they were begun in.
+        while int(time.time()) == started[0]:
+            time.sleep(0.02)
+        started[0] = int(time.time())
         monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
         try:
             return train.main()
