@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 GAN = Path(__file__).parent.parent / "gan"
-BASE = {"errors", "files", "seed", "progress", "stopping", "plain"}
+BASE = {"errors", "files", "seed", "progress", "stopping", "plain", "backend"}
 ALLOWED = {
     "errors": set(),
     "files": {"errors"},
@@ -15,6 +15,7 @@ ALLOWED = {
     "stopping": set(),
     "pace": set(),
     "plain": {"errors"},
+    "backend": {"errors"},
     "sound": BASE | {"sound"},
     "model": BASE | {"model"},
     "data": BASE | {"data", "sound"},
