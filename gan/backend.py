@@ -27,7 +27,9 @@ NameOrThreads = Literal["threading", Name]
 
 # Jobs that a cluster has been given, for each of its threads: some wait there, so that none idles.
 _JOBS_PER_THREAD = 3
+# How long Dask's scheduler may take to answer, and how long it may have no worker: some are started by a queue.
 _DASK_SECONDS = 30
+_WORKER_SECONDS = 120
 # Tells this process from those that import this module elsewhere.
 _PROCESS = uuid4()
 
@@ -141,13 +143,6 @@ class Backend:
     def _by_dask(
         self, client: "Client", jobs: Iterable[Job], attempt: Callable[[Job], "Result | _Raised"]
     ) -> Generator[tuple[Job, Result | WorkerLost], None, None]:
-        try:
-            client.wait_for_workers(1, timeout=_DASK_SECONDS)
-        except TimeoutError as error:
-            address = client.scheduler.address
-            raise InputError(
-                f"{address}: no worker within {_DASK_SECONDS} s; start some with `dask worker {address}`"
-            ) from error
         executor: Executor = client.get_executor(pure=False)
         running: dict[Future[Result | _Raised], Job] = {}
         n_most = 0
@@ -158,10 +153,10 @@ class Backend:
                     n_threads = sum(client.nthreads().values())
                     n_most = max(1, _JOBS_PER_THREAD * n_threads) if self.n_jobs < 0 else self.n_jobs
                     if len(running) >= n_most:
-                        yield from _completed(running)
+                        yield from _completed(running, client)
                 running[executor.submit(attempt, job)] = job
             while running:
-                yield from _completed(running)
+                yield from _completed(running, client)
         finally:
             for future in running:
                 future.cancel()
@@ -242,12 +237,18 @@ def _calls(jobs: dict[int, Job], attempt: Callable[[Job], "Result | _Raised"], g
 
 
 def _completed(
-    running: "dict[Future[Result | _Raised], Job]",
+    running: "dict[Future[Result | _Raised], Job]", client: "Client"
 ) -> Iterator[tuple[Job, Result | WorkerLost]]:
-    """Wait for some of Dask's jobs."""
+    """Some of Dask's jobs that are done, after a while even if none is."""
     from distributed import KilledWorker
 
-    done, _ = wait(running, return_when=FIRST_COMPLETED)
+    done, _ = wait(running, _WORKER_SECONDS, FIRST_COMPLETED)
+    if not done and not client.nthreads():
+        address = client.scheduler.address
+        raise InputError(
+            f"{address}: it has had no worker for {_WORKER_SECONDS} s; what is complete is kept: start some with "
+            f"`dask worker {address}` and run again"
+        )
     for future in done:
         job = running.pop(future)
         try:

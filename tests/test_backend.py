@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
 from conftest import music
 from distributed import Client, LocalCluster
+from drawing import full_bleed, levels
 from jobs import die_of_three, reciprocal, threads_of_torch
 
 import gan.backend as backend_module
@@ -287,10 +287,12 @@ def test_what_cannot_be_done_is_said(recordings, tmp_path, monkeypatch, capsys):
 
 
 def test_a_scheduler_without_workers_is_said(monkeypatch):
-    monkeypatch.setattr(backend_module, "_DASK_SECONDS", 0.2)
+    monkeypatch.setattr(backend_module, "_WORKER_SECONDS", 0.2)
     with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster:
         work = Backend("dask", cluster.scheduler_address).work_through([1], reciprocal)
-        with pytest.raises(InputError, match=r"no worker within 0\.2 s; start some with `dask worker inproc://"):
+        with pytest.raises(
+            InputError, match=r"no worker for 0\.2 s; what is complete is kept: start some with `dask worker i"
+        ):
             next(work)
 
 
@@ -329,22 +331,12 @@ def test_help_imports_no_cluster():
 
 @pytest.mark.slow
 def test_workers_encode_and_ingest_what_threads_do(recordings, tmp_path, cluster, capsys):
-    import matplotlib as mpl
-    import matplotlib.pyplot as plt
-
-    mpl.use("Agg")
     options = ["--backend", "dask", "--scheduler", cluster.scheduler_address]
     assert_encodes_alike(recordings, capsys, *options)
     figures = tmp_path / "figures"
     figures.mkdir()
     for index in range(6):
-        levels = np.random.default_rng(index).uniform(-80, 0, (65, 80))
-        figure = plt.figure(figsize=(8, 8), dpi=100)
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.imshow(levels, cmap="gray", aspect="auto", origin="lower", interpolation="nearest")
-        axes.axis("off")
-        figure.savefig(figures / f"{index}.png")
-        plt.close(figure)
+        full_bleed(figures / f"{index}.png", levels(64, 50, index), (150, 132))
     assert_ingests_alike(figures, capsys, *options)
     assert len(ImageStore(tmp_path / "store_there").images) == 6
 

@@ -260,7 +260,7 @@ def _encode_recording(
                 report.n_written += 1
             index += 1
             advance(step_samples / settings.sample_rate, there)
-    except _WriteError:
+    except _WriteError:  # no fault of the recording
         raise
     except InputError as error:
         # Half of a recording is not what was asked for, and its last window would be in the wrong place.
