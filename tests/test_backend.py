@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import dask
 import pytest
 import soundfile
 from conftest import music
@@ -144,8 +145,6 @@ def test_relative_paths(recordings, threads_as_cluster, monkeypatch):
 def test_a_client_or_its_settings_say_the_scheduler(recordings, tmp_path, threads_as_cluster, monkeypatch):
     with Client(threads_as_cluster):
         assert encode(recordings, tmp_path / "a", "--backend", "dask") == 1
-    import dask
-
     with dask.config.set({"scheduler-address": threads_as_cluster}):
         assert encode(recordings, tmp_path / "b", "--backend", "dask") == 1
     assert files(tmp_path / "a") == files(tmp_path / "b")
@@ -390,7 +389,11 @@ def test_a_recording_that_kills_every_worker_is_skipped(recordings, tmp_path, wr
     images, store = tmp_path / "images", tmp_path / "store"
     for index in range(12):
         write_image(tmp_path / "pictures" / f"{index}.png", 20 + index, seed=index)
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, preload=[str(preload)]) as cluster:
+    # A local cluster looks 15 s after a death, and gives up a worker that is just starting again.
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "10 minutes"}),
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, preload=[str(preload)]) as cluster,
+    ):
         options = ["--backend", "dask", "--scheduler", cluster.scheduler_address]
         assert encode(recordings, images, *options) == 1
         output = capsys.readouterr()
