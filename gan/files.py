@@ -9,7 +9,8 @@ from stat import S_ISDIR, S_ISREG
 
 from gan.errors import InputError
 
-_PART = ".part"
+# Ends the names of files that are not whole, and of those that only say that work goes on.
+PART = ".part"
 
 
 @contextmanager
@@ -27,7 +28,7 @@ def atomic_write(path: Path, sync: bool = True) -> Iterator[Path]:
         The path to write to. It exists and is empty.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PART)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
     part = Path(name)
     try:
         # mkstemp makes files that only their owner can read; a result should have the usual permissions.
@@ -63,7 +64,7 @@ def remove_parts(folder: Path) -> None:
     Args:
         folder: A folder that no other process writes to.
     """
-    for part in folder.rglob(f".*{_PART}"):
+    for part in folder.rglob(f".*{PART}"):
         part.unlink(missing_ok=True)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 GAN = Path(__file__).parent.parent / "gan"
-BASE = {"errors", "files", "seed", "progress", "stopping", "plain", "nulls"}
+BASE = {"errors", "files", "seed", "progress", "stopping", "plain", "nulls", "backend"}
 ALLOWED = {
     "errors": set(),
     "files": {"errors"},
@@ -16,6 +16,7 @@ ALLOWED = {
     "pace": set(),
     "plain": {"errors"},
     "nulls": {"errors"},
+    "backend": {"errors"},
     "sound": BASE | {"sound"},
     "model": BASE | {"model"},
     "data": BASE | {"data", "sound"},

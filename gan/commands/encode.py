@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
+from gan.backend import Backend, NameOrThreads
 from gan.sound.settings import Bits, SpectrogramSettings, Window
 
 
@@ -22,6 +23,8 @@ def encode(
     window_seconds: float = 60.0,
     step_seconds: float | None = None,
     n_jobs: int = -1,
+    backend: NameOrThreads = "threading",
+    scheduler: str | None = None,
 ) -> int:
     """Write spectrogram images of recordings: one 16-bit greyscale PNG for every 60 s, settings inside.
 
@@ -40,6 +43,10 @@ def encode(
         window_seconds: Length of an image. The last one ends at the recording's end.
         step_seconds: From the start of one image to the next; window_seconds if not given.
         n_jobs: Recordings encoded at a time; -1 for one per core.
+        backend: Where recordings are encoded: threading (in this process), loky (processes of this machine), or dask
+            or ray (a cluster, which must see recordings and images at the same paths).
+        scheduler: Address of Dask's scheduler (tcp://HOST:8786) or Ray's head (HOST:6379); what their own settings say
+            if not given (DASK_SCHEDULER_ADDRESS, RAY_ADDRESS).
 
     Returns:
         Exit code: 1 if a recording was skipped.
@@ -49,7 +56,8 @@ def encode(
     settings = SpectrogramSettings.like_librosa(
         n_fft, hop_length, win_length, sample_rate=sample_rate, window=window, floor_db=floor_db, bits=bits
     )
-    report = encode_recordings(recordings, images, settings, window_seconds, step_seconds, n_jobs)
+    elsewhere = Backend.named(backend, scheduler, n_jobs)
+    report = encode_recordings(recordings, images, settings, window_seconds, step_seconds, n_jobs, elsewhere)
     print(
         f"{report.n_recordings} recordings are {report.n_written + report.n_kept} images in {images}"
         + (f" ({report.n_kept} were there already)" if report.n_kept else "")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser
 
+from gan.backend import Backend, NameOrThreads
 from gan.errors import InputError
 from gan.sound.figure.options import FigureOptions
 
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
     from gan.data.store import ImageStore
 
 
-def ingest(pictures: Path, store: Path | None, options: FigureOptions, n_jobs: int = -1) -> int:
+def ingest(
+    pictures: Path,
+    store: Path | None,
+    options: FigureOptions,
+    n_jobs: int = -1,
+    backend: NameOrThreads = "threading",
+    scheduler: str | None = None,
+) -> int:
     """Read a folder of pictures of spectrograms, as they are, into the store that a GAN trains on.
 
     Pictures are figures that matplotlib or librosa drew (JPEG, PNG, TIFF, WebP, BMP), arrays (.npy) or images of
@@ -30,6 +38,10 @@ def ingest(pictures: Path, store: Path | None, options: FigureOptions, n_jobs: i
             where the training looks for it, if not given.
         options: How to read figures.
         n_jobs: Pictures read at a time, if there is memory for them; -1 for one per core.
+        backend: Where pictures are read: threading (in this process), loky (processes of this machine), or dask or ray
+            (a cluster, which must see the pictures at the same paths; this process alone writes the store).
+        scheduler: Address of Dask's scheduler (tcp://HOST:8786) or Ray's head (HOST:6379); what their own settings say
+            if not given (DASK_SCHEDULER_ADDRESS, RAY_ADDRESS).
 
     Returns:
         Exit code: 1 if a picture was left out.
@@ -41,7 +53,8 @@ def ingest(pictures: Path, store: Path | None, options: FigureOptions, n_jobs: i
     from gan.data.build import open_store
 
     folder = pictures / ".store" if store is None else store
-    opened = open_store(pictures, folder, effective_n_jobs(n_jobs), options)
+    elsewhere = Backend.named(backend, scheduler, n_jobs)
+    opened = open_store(pictures, folder, effective_n_jobs(n_jobs), options, elsewhere)
     print(_contents(opened, folder))
     print(_table(opened.kind), end="")
     for line in opened.odd:

@@ -2,13 +2,17 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Generator, Iterable, Mapping
+import socket
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
 
+from gan.backend import Backend, WorkerLost
 from gan.data.building import Building
 from gan.data.kind import Kind, common_settings, kind_of_most
 from gan.data.look import odd_ones
@@ -31,7 +35,11 @@ _MAX_FAILURES = 50
 
 
 def open_store(
-    images: Path, folder: Path, n_threads: int | None = None, options: FigureOptions = AS_FOUND
+    images: Path,
+    folder: Path,
+    n_threads: int | None = None,
+    options: FigureOptions = AS_FOUND,
+    backend: Backend | None = None,
 ) -> ImageStore:
     """Open the store of a folder of images; build or refresh it first if files were added, changed or removed.
 
@@ -43,10 +51,11 @@ def open_store(
         folder: Where the store lies or is to lie.
         n_threads: Files read at a time, if there is memory for them; one per core if not given.
         options: How to read figures.
+        backend: Where else files are to be read; they must be at the same place there, the store need not.
 
     Raises:
-        InputError: If there are no images, none can be read, the settings of images of `gan encode` differ or the
-            store cannot be written.
+        InputError: If there are no images, none can be read, the settings of images of `gan encode` differ, the
+            store cannot be written or the backend cannot be used.
     """
     versions = find_versions(images, folder)
     scan = _scan(versions, options)
@@ -56,7 +65,8 @@ def open_store(
             store = _existing(folder)
             if store is None or store.scan != scan:
                 remove_parts(folder)
-                _Build(images, folder, versions, options, store, n_threads or os.cpu_count() or 1).run(scan)
+                n_threads = n_threads or os.cpu_count() or 1
+                _Build(images, folder, versions, options, store, n_threads, backend).run(scan)
                 store = ImageStore(folder)
             return store
     except OSError as error:
@@ -135,6 +145,11 @@ def _none_usable(images: Path, skipped: Mapping[str, str]) -> InputError:
     return InputError(f"{images}: none of its {len(skipped)} images can be used; {reason}")
 
 
+def _read_if_seen(read: Callable[[Source], Outcome], source: Source) -> Outcome | str:
+    """Read a file on a worker; its machine's name if the file is not to be seen there."""
+    return read(source) if source.path.exists() else socket.gethostname()
+
+
 class _Build:
     """One building of a store; the arguments are those of `open_store`, and the store that is replaced."""
 
@@ -146,13 +161,16 @@ class _Build:
         options: FigureOptions,
         old: ImageStore | None,
         n_threads: int,
+        backend: Backend | None,
     ) -> None:
-        self._images = images
+        # Workers have working folders of their own.
+        self._images = images if backend is None else images.absolute()
         self._folder = folder
         self._versions = versions
         self._options = options
         self._made = content_hash([FORMAT, dataclasses.asdict(options)])
         self._n_threads = n_threads
+        self._backend = backend
         self._budget = memory_budget()
         self._old = old
         self._old_index = {} if old is None else {image.version: number for number, image in enumerate(old.images)}
@@ -190,7 +208,9 @@ class _Build:
         kinds: list[Kind] = []
         while left and len(kinds) < _N_PROBES and (kinds or len(outcomes) < _MAX_FAILURES):
             chosen, left = left[: _N_PROBES - len(kinds)], left[_N_PROBES - len(kinds) :]
-            with closing(self._work(chosen, self._try_alone)) as results:
+            outcomes |= {source.file: found for source in chosen if (found := self._stored(source)) is not None}
+            new = [source for source in chosen if source.file not in outcomes]
+            with closing(self._work(new, partial(read_source, options=self._options))) as results:
                 outcomes |= {source.file: outcome for source, outcome in results}
             # In the order of the files, not in that of completion.
             read = [outcomes[source.file] for source in chosen]
@@ -215,17 +235,21 @@ class _Build:
         kind = building.kind
         assert kind is not None
 
-        def read(source: Source) -> Outcome:
-            outcome = first.pop(source.file, None) or self._stored(source, kind)
-            return read_as(source, kind, self._options, outcome)
-
         # What was read to find the kind, or stands in the old store, takes no time.
-        known = set(first) | {source.file for source in jobs if source.version in self._old_index}
+        known = {source.file for source in jobs if source.file in first or self._is_stored(source, kind)}
+
+        def look_up(source: Source) -> Outcome:
+            return read_as(source, kind, self._options, first.pop(source.file, None) or self._stored(source, kind))
+
+        read = partial(read_as, kind=kind, options=self._options)
         sizes = {source.file: source.version[1] for source in sources}
-        progress = Progress("store", "image", len(sources), sum(sizes.values()))
-        with progress, closing(self._work(jobs, read)) as results:
+        with (
+            Progress("store", "image", len(sources), sum(sizes.values())) as progress,
+            closing(self._work_here([source for source in jobs if source.file in known], look_up)) as looked_up,
+            closing(self._work([source for source in jobs if source.file not in known], read)) as results,
+        ):
             progress.advance(sum(sizes[file] for file in done & sizes.keys()), len(sources) - len(jobs), there=True)
-            for source, outcome in results:
+            for source, outcome in chain(looked_up, results):
                 if isinstance(outcome, Decoded):
                     building.add(outcome)
                 else:
@@ -233,9 +257,39 @@ class _Build:
                 progress.advance(sizes[source.file], there=source.file in known)
 
     def _work(
-        self, sources: Iterable[Source], read: Callable[[Source], Outcome]
+        self, sources: list[Source], read: Callable[[Source], Outcome]
+    ) -> Generator[tuple[Source, Outcome], None, None]:
+        """Read files, where that is to be done; elsewhere, `read` is pickled."""
+        if self._backend is None:
+            return self._work_here(sources, read)
+        return self._work_elsewhere(sources, read, self._backend)
+
+    def _work_here(
+        self, sources: list[Source], read: Callable[[Source], Outcome]
     ) -> Generator[tuple[Source, Outcome], None, None]:
         return work_through(sources, read, self._peak_bytes, self._n_threads, self._budget)
+
+    def _work_elsewhere(
+        self, sources: list[Source], read: Callable[[Source], Outcome], backend: Backend
+    ) -> Generator[tuple[Source, Outcome], None, None]:
+        if backend.name == "loky" and sources:
+            # The memory is this machine's: the largest file must fit as often as files are read at a time.
+            n_fitting = self._budget // max(1, *map(self._peak_bytes, sources))
+            backend = dataclasses.replace(backend, n_jobs=max(1, min(self._n_threads, n_fitting)))
+        with closing(backend.work_through(sources, partial(_read_if_seen, read))) as results:
+            for source, outcome in results:
+                if isinstance(outcome, str) and source.path.exists():
+                    raise InputError(
+                        f"{source.path}: not to be seen on {outcome}; pictures must be in a folder that all machines "
+                        "share, at the same path"
+                    )
+                if isinstance(outcome, str):
+                    yield source, InputError(f"{source.path}: cannot be opened (removed a moment ago)")
+                elif isinstance(outcome, WorkerLost):
+                    problem = f"{source.path}: {outcome}; then touch the file and run again: it is tried again"
+                    yield source, InputError(problem)
+                else:
+                    yield source, outcome
 
     def _peak_bytes(self, source: Source) -> int:
         try:
@@ -243,15 +297,17 @@ class _Build:
         except (InputError, OSError):
             return 0
 
-    def _try_alone(self, source: Source) -> Outcome:
-        return self._stored(source) or read_source(source, self._options)
-
-    def _stored(self, source: Source, kind: Kind | None = None) -> Decoded | None:
-        """A file that has not changed since the old store was built, if that is of a kind (any if not given)."""
+    def _is_stored(self, source: Source, kind: Kind | None = None) -> bool:
+        """Whether a file has not changed since the old store was built, and is of a kind (any if not given)."""
         old = self._old
         if old is None or source.version not in self._old_index or (kind is not None and old.settings != kind.settings):
-            return None
-        if source.is_figure and old.made != self._made:
+            return False
+        return not source.is_figure or old.made == self._made
+
+    def _stored(self, source: Source, kind: Kind | None = None) -> Decoded | None:
+        """What the old store has of a file; None if that is of no use."""
+        old = self._old
+        if old is None or not self._is_stored(source, kind):
             return None
         number = self._old_index[source.version]
         return Decoded(old.codes(number, 0, old.images[number].n_frames), old.images[number], old.kind)

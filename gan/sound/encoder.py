@@ -1,9 +1,15 @@
 """Recordings to image files: a whole folder tree, in parallel, restartable."""
 
+import dataclasses
 import math
 import os
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Self
@@ -11,8 +17,9 @@ from typing import Self
 import torch
 from joblib import effective_n_jobs
 
+from gan.backend import Backend, WorkerLost
 from gan.errors import InputError
-from gan.files import remove_parts
+from gan.files import PART, remove_parts
 from gan.progress import Progress
 from gan.sound.codec import Origin, encode_image, read_header
 from gan.sound.recording import find_recordings, read_recording_header, windows
@@ -51,6 +58,7 @@ def encode_recordings(
     window_seconds: float = 60.0,
     step_seconds: float | None = None,
     n_jobs: int = -1,
+    backend: Backend | None = None,
 ) -> EncodeReport:
     """Write the spectrogram images of a recording or of a folder tree of recordings.
 
@@ -64,7 +72,9 @@ def encode_recordings(
         settings: The grid.
         window_seconds: Length of an image.
         step_seconds: From the start of one image to the next; None for window_seconds.
-        n_jobs: Recordings at a time; -1 for one per core.
+        n_jobs: Recordings at a time, in threads of this process; -1 for one per core.
+        backend: Where else the work is to be done. Recordings and images must be at the same place there. Progress
+            is told by recordings then, and not within them.
 
     Returns:
         What was done.
@@ -86,22 +96,48 @@ def encode_recordings(
     root = recordings if recordings.is_dir() else recordings.parent
     if images.is_dir():
         remove_parts(images)
+    cut = _Cut(root, images, settings, window_samples, step_samples)
+    seconds = {path: _seconds(path) for path in paths}
     report = EncodeReport()
-    stop = Event()
+    with Progress("encode", "recording", len(paths), sum(seconds.values())) as progress:
+        if backend is None:
+            _encode_here(cut, seconds, n_jobs, progress, report)
+        else:
+            _encode_elsewhere(cut, seconds, backend, progress, report)
+    report.skipped.sort()
+    return report
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """How recordings become images; the arguments are those of `encode_recordings`."""
+
+    root: Path
+    images: Path
+    settings: SpectrogramSettings
+    window_samples: int
+    step_samples: int
+
+    def target(self, path: Path) -> Path:
+        """Where a recording's images go, up to their number."""
+        return self.images / path.relative_to(self.root)
+
+
+def _encode_here(cut: _Cut, seconds: dict[Path, float], n_jobs: int, progress: Progress, report: EncodeReport) -> None:
     # Threads, not processes: files, resampling, transforms and compression all run outside of Python's lock, and a
     # process would first spend seconds importing torch.
-    seconds = {path: _seconds(path) for path in paths}
-    with (
-        Progress("encode", "recording", len(paths), sum(seconds.values())) as progress,
-        ThreadPoolExecutor(effective_n_jobs(n_jobs)) as pool,
-    ):
+    stop = Event()
 
-        def encode(path: Path) -> EncodeReport:
-            target = images / path.relative_to(root)
-            with _Part(progress, seconds[path]) as part:
-                return _encode_recording(path, target, settings, window_samples, step_samples, stop, part)
+    def encode(path: Path) -> EncodeReport:
+        with _Part(progress, seconds[path]) as part:
+            try:
+                return _encode_recording(path, cut, stop.is_set, part.advance)
+            except _WriteError:
+                stop.set()
+                raise
 
-        jobs = [pool.submit(encode, path) for path in paths]
+    with ThreadPoolExecutor(effective_n_jobs(n_jobs)) as pool:
+        jobs = [pool.submit(encode, path) for path in seconds]
         try:
             for job in as_completed(jobs):
                 report.add(job.result())
@@ -110,8 +146,49 @@ def encode_recordings(
             stop.set()
             pool.shutdown(cancel_futures=True)
             raise
-    report.skipped.sort()
-    return report
+
+
+def _encode_elsewhere(
+    cut: _Cut, seconds: dict[Path, float], backend: Backend, progress: Progress, report: EncodeReport
+) -> None:
+    # Workers have working folders of their own.
+    there = dataclasses.replace(cut, root=cut.root.absolute(), images=cut.images.absolute())
+    lengths = {path.absolute(): length for path, length in seconds.items()}
+    with _going_on(there.images) as mark:
+        work = partial(_encode_as_worker, cut=there, mark=mark)
+        with closing(backend.work_through(lengths, work)) as results:
+            for path, encoded in results:
+                if isinstance(encoded, WorkerLost):
+                    report.skipped.append(f"{path}: {encoded}; the same command tries again")
+                    progress.advance(lengths[path], 1)
+                else:
+                    report.add(encoded)
+                    progress.advance(lengths[path], 1, there=not encoded.n_written)
+
+
+@contextmanager
+def _going_on(images: Path) -> Iterator[Path]:
+    """A file among the images that is there as long as the work goes on: who sees it, sees where images belong."""
+    try:
+        images.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=images, prefix=".encode.", suffix=PART)
+    except OSError as error:
+        raise InputError(f"{images}: cannot be written ({error.strerror or error})") from error
+    os.close(descriptor)
+    try:
+        yield Path(name)
+    finally:
+        # With what workers that were killed have left.
+        remove_parts(images)
+
+
+def _encode_as_worker(path: Path, cut: _Cut, mark: Path) -> EncodeReport:
+    if not mark.exists():
+        raise InputError(
+            f"{cut.images}: not to be seen on {socket.gethostname()}; recordings and images must be in folders that "
+            "all machines share, at the same path"
+        )
+    return _encode_recording(path, cut, lambda: not mark.exists(), lambda seconds, there: None)
 
 
 class _Part:
@@ -148,23 +225,23 @@ def _image_path(target: Path, index: int) -> Path:
 
 
 def _encode_recording(
-    recording: Path,
-    target: Path,
-    settings: SpectrogramSettings,
-    window_samples: int,
-    step_samples: int,
-    stop: Event,
-    part: _Part,
+    recording: Path, cut: _Cut, stopped: Callable[[], bool], advance: Callable[[float, bool], None]
 ) -> EncodeReport:
+    settings, window_samples, step_samples = cut.settings, cut.window_samples, cut.step_samples
+    target = cut.target(recording)
     relative = Path(os.path.relpath(recording.resolve(), target.parent.resolve())).as_posix()
-    changed_ns = recording.stat().st_mtime_ns
+    try:
+        changed_ns = recording.stat().st_mtime_ns
+    except OSError as error:
+        host = socket.gethostname()
+        return EncodeReport(skipped=[f"{recording}: cannot be opened on {host} ({error.strerror or error})"])
     if n_images := _n_images_there(target, relative, changed_ns, settings, window_samples, step_samples):
         return EncodeReport(n_recordings=1, n_kept=n_images)
     report = EncodeReport(n_recordings=1)
     index = 0
     try:
         for window in windows(recording, settings.sample_rate, window_samples, step_samples):
-            if stop.is_set():
+            if stopped():
                 return EncodeReport()
             start_second = window.start_sample / settings.sample_rate
             origin = Origin(relative, start_second, len(window.waveform), window.last)
@@ -182,9 +259,8 @@ def _encode_recording(
                     ) from error
                 report.n_written += 1
             index += 1
-            part.advance(step_samples / settings.sample_rate, there)
-    except _WriteError:
-        stop.set()
+            advance(step_samples / settings.sample_rate, there)
+    except _WriteError:  # no fault of the recording
         raise
     except InputError as error:
         # Half of a recording is not what was asked for, and its last window would be in the wrong place.
