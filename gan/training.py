@@ -21,6 +21,7 @@ from lightning.pytorch.callbacks import Checkpoint, TQDMProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from gan.allocation import keep_freed_memory
 from gan.checkpoints import DISK_FULL, AtomicCheckpointIO, Checkpoints, made_by
 from gan.errors import Diverged, InputError, Stopped, one_line
 from gan.files import atomic_write
@@ -159,6 +160,8 @@ class TrainingCLI(LightningCLI):
 
     def train(self) -> None:
         """Train from the start or from where the resumed run was."""
+        if self.trainer.strategy.root_device.type == "cpu":
+            keep_freed_memory()
         with ExitStack() as self._until_the_end:
             self._train()
 

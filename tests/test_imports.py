@@ -27,8 +27,9 @@ ALLOWED = {
     "onnx": {"errors", "files", "exported"},
     "info": BASE | {"info", "data", "sound", "run"},
     "checkpoints": BASE | {"run"},
+    "allocation": set(),
     "resuming": BASE | {"run"},
-    "training": BASE | {"run", "checkpoints", "pace", "resuming"},
+    "training": BASE | {"allocation", "run", "checkpoints", "pace", "resuming"},
     "phase_training": BASE | {"phase_training", "sound"},
     "commands": BASE
     | {
