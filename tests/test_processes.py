@@ -1,12 +1,14 @@
 """Several processes train one GAN: the same as one process with a batch as large as all of theirs."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from restarts import contents, differing
@@ -14,7 +16,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from gan.run import Run, newest_run
 
-TRAIN = str(Path(__file__).parent.parent / "train.py")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TRAIN = str(ROOT / "train.py")
 OPTIONS = [
     "--data.images=images",
     "--data.n_frames=64",
@@ -38,6 +42,8 @@ ALIKE = ["--model.generator.init_args.normalization=none", "--model.augment=null
 TWO = ["--trainer.devices=2", "--data.batch_size=4"]
 ONE = ["--trainer.devices=1", "--data.batch_size=8"]
 TRAIN_TWO = [TRAIN, *OPTIONS, *TWO, "--checkpoint.every_minutes=0", "--trainer.max_epochs=3"]
+# Without the number of devices, which the README's job says.
+SLURM_OPTIONS = [*OPTIONS, "--data.batch_size=4", "--checkpoint.every_minutes=0", "--trainer.max_epochs=3"]
 LAUNCHERS = {
     "lightning": [sys.executable, *TRAIN_TWO],
     "torchrun": [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *TRAIN_TWO],
@@ -123,3 +129,58 @@ def test_another_number_of_processes_is_said(folder):
     said = (folder / "said.txt").read_text()
     assert "note: the run was saved with processes 2 (now 1): it goes on, but not to the bit" in said
     assert [step for step, _ in curves(run)["loss/generator"]] == list(range(1, 11))
+
+
+SRUN = """#!/bin/bash
+# What srun does of one machine: as many processes as there are tasks, the highest of their exit codes.
+export SLURM_NTASKS=2 SLURM_NTASKS_PER_NODE=2 SLURM_NNODES=1 SLURM_NODELIST=localhost SLURM_NODEID=0
+export SLURM_JOB_NAME=train
+trap 'kill -TERM $first $second' TERM
+SLURM_PROCID=0 SLURM_LOCALID=0 "$@" & first=$!
+SLURM_PROCID=1 SLURM_LOCALID=1 "$@" & second=$!
+code=0
+for pid in $first $second; do
+    while kill -0 $pid 2> /dev/null; do wait $pid; last=$?; done
+    [ $last -gt $code ] && code=$last
+done
+exit $code
+"""
+
+
+@pytest.mark.slow
+def test_the_readmes_job_goes_on_when_it_is_requeued(folder):
+    """By a stand-in for SLURM; what Lightning finds of it in the environment is what SLURM puts there."""
+    (job,) = [block for block in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL) if "#SBATCH" in block]
+    for old, new in (
+        ("--trainer.num_nodes 2", "--trainer.num_nodes 1"),
+        ("--trainer.devices 4", "--trainer.devices 2"),
+        ("python train.py $resume", f"{sys.executable} {TRAIN} $resume {' '.join(SLURM_OPTIONS)}"),
+        ("srun", "./srun"),
+        ("scontrol", "./scontrol"),
+    ):
+        assert old in job
+        job = job.replace(old, new)
+    for name, text in {"job": job, "srun": SRUN, "scontrol": '#!/bin/bash\necho "$@" >> requeued.txt\n'}.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "SLURM_JOB_ID": "4711", "SLURM_RESTART_COUNT": "0"}
+
+    def submitted() -> subprocess.Popen[str]:
+        with (folder / "said.txt").open("w") as said:
+            return subprocess.Popen(["./job"], cwd=folder, env=environment, stdout=said, stderr=said, text=True)
+
+    process = submitted()
+    while not list(folder.glob("runs/4711/*/checkpoints/in_epoch_0001_*.ckpt")):
+        assert process.poll() is None, (folder / "said.txt").read_text()
+        time.sleep(0.001)
+    # To the step, as --signal does, and not to the script.
+    (srun,) = psutil.Process(process.pid).children()
+    srun.terminate()
+    assert process.wait(60) == 143, (folder / "said.txt").read_text()
+    assert (folder / "requeued.txt").read_text() == "requeue 4711\n"
+    (stopped,) = (folder / "runs" / "4711").iterdir()
+    assert submitted().wait(120) == 0, (folder / "said.txt").read_text()
+    assert list((folder / "runs" / "4711").iterdir()) == [stopped]
+    assert [step for step, _ in curves(Run(stopped))["loss/generator"]] == list(range(1, 16))
+    assert not list(folder.rglob("hpc_ckpt*"))
+    assert len((folder / "requeued.txt").read_text().splitlines()) == 1
