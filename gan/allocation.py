@@ -10,9 +10,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 def keep_freed_memory() -> None:
     """Have this process keep the memory of tensors that are freed, for the next ones.
 
-    Large ones are otherwise given back to the system each time, and come anew in pages that it fills with zeros one
-    by one: a training on the processor makes and frees the same ones in every batch, and loses a tenth of its time to
-    that. The process stays as large as it once was. Nothing is done where the C library is not glibc.
+    Those of more than 32 MB are otherwise given back to the system each time, and come anew in pages that it fills with
+    zeros one by one: a training on the processor makes and frees the same ones in every batch, and loses up to a tenth
+    of its time to that. The process stays as large as it once was. Nothing is done where the C library is not glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
