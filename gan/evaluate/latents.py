@@ -119,35 +119,33 @@ def find_latent(
     generator = torch.Generator().manual_seed(derive_seed(seed, "invert"))
     tried = torch.randn(_N_TRIED, length, generator=generator).to(gan.device)
     numbers = torch.tensor(classes, device=gan.device)[torch.arange(_N_TRIED) % len(classes)] if classes else None
+    with gan.averaged() as generate:
 
-    def errors_of(latents: Tensor, labels: Tensor | None) -> Tensor:
-        images: Tensor = gan.ema(latents, *([] if labels is None else [labels]))[..., : target.shape[-1]]
-        errors: Tensor = (images - target).abs().flatten(1).mean(1) / scale
-        return errors
+        def errors_of(latents: Tensor, labels: Tensor | None) -> Tensor:
+            images: Tensor = generate(latents, *([] if labels is None else [labels]))[..., : target.shape[-1]]
+            errors: Tensor = (images - target).abs().flatten(1).mean(1) / scale
+            return errors
 
-    was_training = gan.ema.training
-    gan.ema.eval()
-    with torch.no_grad():
-        parts = torch.split(torch.arange(_N_TRIED), _BATCH)
-        at_first = torch.cat([errors_of(tried[part], None if numbers is None else numbers[part]) for part in parts])
-    nearest = at_first.argsort()[:_N_SEARCHED]
-    latents = tried[nearest].requires_grad_(True)
-    labels = None if numbers is None else numbers[nearest]
-    best, least = tried[nearest[:1]], float(at_first[nearest[0]])
-    number = None if labels is None else int(labels[0])
-    optimizer = torch.optim.Adam([latents], _LEARNING_RATE)
-    for step in range(n_steps):
-        for group in optimizer.param_groups:
-            group["lr"] = _LEARNING_RATE * 0.5 * (1.0 + math.cos(math.pi * step / n_steps))
-        with torch.enable_grad():
-            errors = errors_of(latents, labels)
-            loss = (errors + _PRIOR * (latents.square().mean(1) - 1.0).square()).sum()
-        row, error = int(errors.argmin()), float(errors.min().detach())
-        if error < least:
-            best, least = latents[row : row + 1].detach().clone(), error
-            number = None if labels is None else int(labels[row])
-        (latents.grad,) = torch.autograd.grad(loss, latents)
-        optimizer.step()
-        watch(least)
-    gan.ema.train(was_training)
+        with torch.no_grad():
+            parts = torch.split(torch.arange(_N_TRIED), _BATCH)
+            at_first = torch.cat([errors_of(tried[part], None if numbers is None else numbers[part]) for part in parts])
+        nearest = at_first.argsort()[:_N_SEARCHED]
+        latents = tried[nearest].requires_grad_(True)
+        labels = None if numbers is None else numbers[nearest]
+        best, least = tried[nearest[:1]], float(at_first[nearest[0]])
+        number = None if labels is None else int(labels[0])
+        optimizer = torch.optim.Adam([latents], _LEARNING_RATE)
+        for step in range(n_steps):
+            for group in optimizer.param_groups:
+                group["lr"] = _LEARNING_RATE * 0.5 * (1.0 + math.cos(math.pi * step / n_steps))
+            with torch.enable_grad():
+                errors = errors_of(latents, labels)
+                loss = (errors + _PRIOR * (latents.square().mean(1) - 1.0).square()).sum()
+            row, error = int(errors.argmin()), float(errors.min().detach())
+            if error < least:
+                best, least = latents[row : row + 1].detach().clone(), error
+                number = None if labels is None else int(labels[row])
+            (latents.grad,) = torch.autograd.grad(loss, latents)
+            optimizer.step()
+            watch(least)
     return Found(best.detach().cpu(), number, float(at_first.min()), least)
