@@ -119,6 +119,17 @@ def class_of(trained: Trained, label: str) -> int:
     return trained.class_names.index(label)
 
 
+def class_of_seed(trained: Trained, label: str | None, seed: int) -> int | None:
+    """The number of the class of a seed's sound: all in turn if none is asked for; None without classes.
+
+    Raises:
+        InputError: If the networks do not know the one that is asked for.
+    """
+    if label is not None:
+        return class_of(trained, label)
+    return seed % len(trained.class_names) if trained.class_names else None
+
+
 def in_a_name(label: str) -> str:
     """A label, which may be any folder's name, as part of a file's name."""
     return "".join(letter if letter.isalnum() else "-" for letter in label)
