@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from gan.commands.main import main
 from gan.errors import InputError
 from gan.evaluate.latents import Latent, find_latent
-from gan.run import load_run
 from gan.sound.codec import decode_image
+from gan.trained import load_run
 
 
 class Linear:

@@ -13,7 +13,7 @@ from gan.commands.train_phase import PhaseCLI
 from gan.errors import InputError
 from gan.model.losses import Hinge
 from gan.nulls import refuse_nulls
-from gan.run import load_run
+from gan.trained import load_run
 from gan.training import run_training
 
 ROOT = Path(__file__).parent.parent

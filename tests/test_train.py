@@ -16,8 +16,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import train
 from gan.data import demo
 from gan.errors import InputError
-from gan.run import Run, load_run, newest_run, untrained
+from gan.run import Run, newest_run
 from gan.sound.phase.steps import PhaseSteps
+from gan.trained import load_run, untrained
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

@@ -21,9 +21,9 @@ from gan.listen.render import (
     write_sound,
 )
 from gan.progress import Progress, say
-from gan.run import load_best
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
+from gan.trained import load_best
 
 # Images that axes are found with, a few for each number of a latent.
 _LEAST_SAMPLES, _PER_NUMBER = 1000, 4

@@ -24,9 +24,9 @@ from gan.listen.render import (
     write_sound,
 )
 from gan.progress import Progress, say
-from gan.run import load_best
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
+from gan.trained import load_best
 
 
 def sample(

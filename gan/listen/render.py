@@ -10,11 +10,11 @@ from torch import Tensor
 
 from gan.errors import InputError
 from gan.evaluate.latents import Latent
-from gan.run import Trained
 from gan.seed import derive_seed
 from gan.sound.codec import encode_image
 from gan.sound.recording import gain_that_fits, write_recording
 from gan.sound.spectrogram import db_from_image, magnitude_from_db
+from gan.trained import Trained
 
 # Of the files that keep what `gan invert` found.
 LATENT_SUFFIX = ".latent.safetensors"
