@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 GAN = Path(__file__).parent.parent / "gan"
-BASE = {"errors", "files", "seed", "progress", "stopping", "plain", "nulls", "backend"}
+BASE = {"errors", "files", "seed", "progress", "stopping", "plain", "nulls", "backend", "tensors"}
 ALLOWED = {
     "errors": set(),
     "files": {"errors"},
@@ -17,6 +17,7 @@ ALLOWED = {
     "plain": {"errors"},
     "nulls": {"errors"},
     "backend": {"errors"},
+    "tensors": {"errors", "files"},
     "sound": BASE | {"sound"},
     "model": BASE | {"model"},
     "data": BASE | {"data", "sound"},

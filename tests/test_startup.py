@@ -36,7 +36,7 @@ BUDGETS = {
     "gan blind --help": (TORCH, 130),
     "gan info --help": (NOTHING, 46),
     "gan train-phase --help": (LIGHTNING, 67),
-    "python train.py --help": (LIGHTNING, 144),
+    "python train.py --help": (LIGHTNING, 150),
 }
 
 

@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from gan.errors import InputError
-from gan.files import atomic_write
 from gan.plain import made_of
 from gan.seed import derive_seed
+from gan.tensors import Format
 
 if TYPE_CHECKING:
     from gan.model.gan import GAN
 
-_FORMAT = "latent 1"
+_FORMAT = Format("latent 1", "a latent", "latent of `gan invert`")
 # Latents that are tried, and the nearest of them, from which the search goes on.
 _N_TRIED, _N_SEARCHED = 256, 8
 _BATCH = 64
@@ -45,9 +43,7 @@ class Latent:
 
     def save(self, path: Path) -> None:
         """Write it to a safetensors file, atomically."""
-        metadata = {"format": _FORMAT, "label": json.dumps(self.label), "about": self.about}
-        with atomic_write(path) as part:
-            part.write_bytes(save({"latent": self.latent.contiguous()}, metadata))
+        _FORMAT.write(path, {"latent": self.latent}, {"label": json.dumps(self.label), "about": self.about})
 
     @classmethod
     def load(cls, path: Path) -> "Latent":
@@ -56,21 +52,13 @@ class Latent:
         Raises:
             InputError: If the file is missing, damaged, or something else.
         """
-        try:
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != _FORMAT:
-                    raise InputError(f"{path}: holds no latent of `gan invert`")
-                latent = file.get_tensor("latent")
-                is_row = latent.ndim == 2 and len(latent) == 1 and latent.is_floating_point()
-                if not is_row or not latent.isfinite().all():
-                    raise InputError(f"{path}: {latent.dtype} of shape {tuple(latent.shape)} is no latent")
-                label = made_of(str | None, json.loads(metadata["label"]), f"{path}: label")
-                return cls(latent.float(), label, metadata["about"])
-        except InputError:
-            raise
-        except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
-            raise InputError(f"{path}: cannot be read as a latent ({type(error).__name__}: {error})") from error
+        with _FORMAT.read(path) as (metadata, tensors):
+            latent = tensors["latent"]
+            is_row = latent.ndim == 2 and len(latent) == 1 and latent.is_floating_point()
+            if not is_row or not latent.isfinite().all():
+                raise InputError(f"{latent.dtype} of shape {tuple(latent.shape)} is no latent")
+            label = made_of(str | None, json.loads(metadata["label"]), "label")
+            return cls(latent.float(), label, metadata["about"])
 
 
 @dataclass(frozen=True)
