@@ -244,6 +244,7 @@ def test_fresh_start_never_writes_into_a_run(here, run_train):
     ("arguments", "message"),
     [
         (["--data.images=nowhere"], "nowhere: no such folder; make images with `gan encode RECORDINGS nowhere`"),
+        ([f"--data.n_frames={2**62}"], "longer than every image of images: the longest has 64; set data.n_frames to"),
         (["--data.n_frames=128"], "longer than every image of images: the longest has 64"),
         (["--data.n_frames=50"], "set data.n_frames to a multiple of 8"),
         (["--data.batch_size=12"], "more than the 11 crops of an epoch"),
