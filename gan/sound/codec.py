@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from gan.errors import InputError
+from gan.errors import InputError, NotNow
 from gan.files import atomic_write, refuse_pipes
 from gan.plain import made_of
 from gan.sound.settings import SpectrogramSettings
@@ -233,6 +233,8 @@ def _opened(path: Path) -> Iterator[tuple[PngImagePlugin.PngImageFile, ImageHead
         header = _header(image, path)
         try:
             yield image, header
+        except MemoryError as error:
+            raise NotNow(f"{path}: {image.width} x {image.height} pixels do not fit into the memory") from error
         except Exception as error:  # as above
             raise InputError(f"{path}: the image is damaged ({error}); encode its recording again") from error
 
