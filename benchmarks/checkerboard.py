@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from gan.errors import InputError
 from gan.evaluate.checkerboard import checkerboard
 from gan.model import dcgan, resnet
-from gan.run import Run, load_run
+from gan.run import Run
+from gan.trained import load_run
 
 BATCH = 32
 

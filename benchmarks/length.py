@@ -29,7 +29,8 @@ from torch import Tensor  # noqa: E402
 from gan.data.crops import Crop  # noqa: E402
 from gan.data.datamodule import ImageData  # noqa: E402
 from gan.evaluate.evaluation import Evaluation, Group, table  # noqa: E402
-from gan.run import Trained, checkpoints_of, load_run, open_data  # noqa: E402
+from gan.run import checkpoints_of  # noqa: E402
+from gan.trained import Trained, load_run, open_data  # noqa: E402
 
 
 def autocorrelation(levels: Tensor, lag: int) -> float:

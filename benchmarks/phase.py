@@ -31,7 +31,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gan.run import Run, load_run
+from gan.run import Run
 from gan.sound.phase.convergence import spectral_convergence_db
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.griffin_lim import GriffinLim
@@ -39,6 +39,7 @@ from gan.sound.phase.pghi import PGHI, PGHIGriffinLim
 from gan.sound.phase.reconstructor import PhaseReconstructor
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import db_from_image, magnitude_from_db
+from gan.trained import load_run
 
 Waveform = NDArray[np.float32]
 Method = Callable[[Waveform, int, int], Waveform]

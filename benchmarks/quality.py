@@ -95,8 +95,9 @@ def main() -> None:
 
     from gan.evaluate.classifier import open_classifier
     from gan.evaluate.evaluation import Evaluation, Row, table
-    from gan.run import Run, load_run, open_data
+    from gan.run import Run
     from gan.sound.phase.pghi import PGHIGriffinLim
+    from gan.trained import load_run, open_data
 
     images = part(options.images, options.keep, options.out / "images") if options.keep else options.images
     reference = (

@@ -64,7 +64,9 @@ def make(folder: Path, n_images: int) -> None:
         file.truncate(n_images * N_FRAMES * row_bytes(SETTINGS))
     # A training refuses images in which nothing is to be seen.
     write_noise(folder, [index * N_FRAMES for index in range(min(n_images, 5 * N_WINDOWS))])
-    write_index(folder / ".store", FRAMES, _scan(find_versions(folder), AS_FOUND), "", Kind(SETTINGS), images, [], [])
+    write_index(
+        folder / ".store", FRAMES, _scan(find_versions(folder), AS_FOUND), "", Kind(SETTINGS), images, [], False, []
+    )
 
 
 def write_noise(folder: Path, rows: Sequence[int]) -> None:

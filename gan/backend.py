@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from uuid import uuid4
 
-from gan.errors import InputError
+from gan.errors import InputError, NotNow
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -34,7 +34,7 @@ _WORKER_SECONDS = 120
 _PROCESS = uuid4()
 
 
-class WorkerLost(InputError):  # noqa: N818 - it is what happened
+class WorkerLost(NotNow):
     """All workers that a job was given to have died; the message says so, and of what that may be."""
 
     def __init__(self) -> None:

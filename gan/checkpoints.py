@@ -17,7 +17,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from gan.errors import InputError, Stopped
 from gan.files import atomic_write, remove_parts
-from gan.run import Run, load_checkpoint
+from gan.run import Run
+from gan.saved import load_checkpoint
 from gan.stopping import Stopping
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

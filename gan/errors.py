@@ -21,6 +21,10 @@ class InputError(ValueError):
         super().__init__(one_line(message))
 
 
+class NotNow(InputError):  # noqa: N818 - it is what happened
+    """What was given could not be used this time, for want of memory or of workers: another time it may."""
+
+
 class Diverged(RuntimeError):  # noqa: N818 - it is what happened, and nobody's error
     """A training's losses or weights are no longer numbers, so going on is of no use.
 

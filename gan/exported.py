@@ -7,27 +7,24 @@ waveforms = exported.waveforms(torch.randn(4, exported.generator.latent_dim))
 
 import dataclasses
 import json
-import warnings
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from gan.errors import InputError
-from gan.files import atomic_write
 from gan.plain import made_of
 from gan.sound.inversion import waveform_from_image
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import ImageScale
+from gan.tensors import Format, with_weights
 
-_FORMAT = "generator 1"
+_FORMAT = Format("generator 1", "a generator", "generator of `gan export`, or one of another version")
 # A file names the class to be made; others' would be code of whoever wrote it.
 _OWN = "gan.model."
 
@@ -83,7 +80,7 @@ class Exported:
     def metadata(self) -> dict[str, str]:
         """All but the weights, as text."""
         return {
-            "format": _FORMAT,
+            "format": _FORMAT.name,
             "network": json.dumps(self.network),
             "settings": json.dumps(self.settings.to_dict()),
             "scale": json.dumps(dataclasses.asdict(self.scale)),
@@ -93,9 +90,7 @@ class Exported:
 
     def save(self, path: Path) -> None:
         """Write one safetensors file, atomically."""
-        weights = {name: weight.detach().cpu().contiguous() for name, weight in self.generator.state_dict().items()}
-        with atomic_write(path) as part:
-            part.write_bytes(save(weights, self.metadata()))
+        _FORMAT.write(path, self.generator.state_dict(), self.metadata())
 
     @classmethod
     def load(cls, path: Path) -> "Exported":
@@ -104,32 +99,18 @@ class Exported:
         Raises:
             InputError: If it is missing, damaged, something else, or of a class that is not this package's.
         """
-        try:
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != _FORMAT:
-                    raise InputError(f"{path}: holds no generator of `gan export`, or one of another version")
-                network = json.loads(metadata["network"])
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                # Imported before: what its module makes of tensors is not to be without memory.
-                kind = _class_of(network, path)
-                # First without memory, of which a few wrong numbers could ask for any amount; whatever they are worth.
-                with torch.device("meta"), warnings.catch_warnings(action="ignore"):
-                    kind(**network["init_args"]).load_state_dict(weights, assign=True)
-                generator = kind(**network["init_args"])
-                generator.load_state_dict(weights)
-                return cls(
-                    generator.eval().requires_grad_(False),
-                    network,
-                    SpectrogramSettings.from_dict(json.loads(metadata["settings"])),
-                    made_of(ImageScale, json.loads(metadata["scale"]), "scale"),
-                    made_of(tuple[str, ...], json.loads(metadata["class_names"]), "class_names"),
-                    metadata["about"],
-                )
-        except InputError as error:
-            raise error if str(error).startswith(str(path)) else InputError(f"{path}: {error}") from error
-        except Exception as error:  # What the file says of its network leads its class into anything.
-            raise InputError(f"{path}: cannot be read as a generator ({type(error).__name__}: {error})") from error
+        with _FORMAT.read(path) as (metadata, weights):
+            network = json.loads(metadata["network"])
+            # Imported before it is made without memory: what its module makes of tensors is to have some.
+            kind = _class_of(network, path)
+            return cls(
+                with_weights(lambda: kind(**network["init_args"]), weights),
+                network,
+                SpectrogramSettings.from_dict(json.loads(metadata["settings"])),
+                made_of(ImageScale, json.loads(metadata["scale"]), "scale"),
+                made_of(tuple[str, ...], json.loads(metadata["class_names"]), "class_names"),
+                metadata["about"],
+            )
 
 
 def _class_of(network: dict[str, Any], path: Path) -> type[nn.Module]:

@@ -14,7 +14,8 @@ from lightning import LightningModule
 from torch import Tensor
 
 from gan.errors import InputError
-from gan.run import Run, load_checkpoint
+from gan.run import Run
+from gan.saved import load_checkpoint
 
 _LOCK = ".lock"
 

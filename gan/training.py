@@ -28,7 +28,8 @@ from gan.files import atomic_write
 from gan.nulls import refuse_nulls
 from gan.pace import Pace
 from gan.resuming import compare_made_by, keep_others_out, load_weights, newest_undamaged, put_aside_newer
-from gan.run import Run, new_run, newest_run, said_by_class
+from gan.run import Run, new_run, newest_run
+from gan.trained import said_by_class
 
 # Lightning's own use of torch, and advice that does not fit here.
 _IGNORED_WARNINGS = (

@@ -29,7 +29,7 @@ from gan.evaluate.latents import Latent
 from gan.exported import Exported
 from gan.info.place import describe
 from gan.listen.page import write_page
-from gan.run import checkpoints_of, load_run, newest_run, open_data, untrained
+from gan.run import checkpoints_of, newest_run
 from gan.sound.codec import Origin, encode_image
 from gan.sound.figure.options import FigureOptions
 from gan.sound.figure.reader import peak_bytes, read_figure
@@ -37,6 +37,7 @@ from gan.sound.phase.steps import PhaseSteps
 from gan.sound.picture import read_picture
 from gan.sound.recording import read_excerpt, windows
 from gan.sound.spectrogram import magnitude_from_waveform
+from gan.trained import load_run, open_data, untrained
 from gan.training import run_training
 
 Draw = random.Random

@@ -322,6 +322,26 @@ def test_folders_that_are_not_shared_are_said(recordings, tmp_path, write_image)
     assert report.skipped[0].endswith("(No such file or directory)")
 
 
+class Deadly(Backend):
+    """Workers that die of one file."""
+
+    def work_through(self, jobs, work):
+        for job in jobs:
+            yield job, WorkerLost() if job.file == "b.png" else work(job)
+
+
+def test_a_picture_whose_workers_died_is_tried_again(tmp_path, write_image):
+    images, folder = tmp_path / "images", tmp_path / "store"
+    for index, name in enumerate("abc"):
+        write_image(images / f"{name}.png", seed=index)
+    for again in (False, True):
+        store = open_store(images, folder, backend=Deadly("dask"), again=again)
+        assert [image.file for image in store.images] == ["a.png", "c.png"]
+        assert store.skipped == [f"{images / 'b.png'}: {WorkerLost()}; `gan ingest` tries it again"]
+    assert len(open_store(images, folder).images) == 2
+    assert frames(open_store(images, folder, again=True)) == frames(open_store(images, tmp_path / "anew"))
+
+
 def test_help_imports_no_cluster():
     script = "import sys, gan.commands.encode, gan.commands.ingest\n"
     script += "assert not {'dask', 'distributed', 'ray', 'joblib._dask'} & set(sys.modules)"
@@ -406,9 +426,9 @@ def test_a_recording_that_kills_every_worker_is_skipped(recordings, tmp_path, wr
     assert encode(recordings, images) == 1
     assert encode(recordings, tmp_path / "here") == 1
     assert files(images) == files(tmp_path / "here")
-    # The store remembers what it left out, until that is touched.
+    # A training takes the store as it is, and the next `gan ingest` tries again what was left out.
     assert [image.file for image in open_store(tmp_path / "pictures", store).images].count("7.png") == 0
-    (tmp_path / "pictures" / "7.png").touch()
+    assert main(["ingest", str(tmp_path / "pictures"), str(store)]) == 0
     assert frames(open_store(tmp_path / "pictures", store)) == frames(
         open_store(tmp_path / "pictures", tmp_path / "anew")
     )

@@ -23,10 +23,10 @@ from gan.evaluate.answers import REAL, Answers, Key, Trial, report
 from gan.evaluate.opinion import chance, difference, opinion, share
 from gan.listen.blind import make_test, possible_kinds
 from gan.listen.render import latents_of, lengths
-from gan.run import load_run, open_data
 from gan.sound.inversion import waveform_from_image
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.settings import SpectrogramSettings
+from gan.trained import load_run, open_data
 
 N_ITER = "--phase.n_iter=2"
 N_SAMPLES, RATE = 63 * 32, 8000

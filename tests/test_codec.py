@@ -12,7 +12,7 @@ import torch
 from mutations import png_chunk
 from PIL import Image, PngImagePlugin
 
-from gan.errors import InputError
+from gan.errors import InputError, NotNow
 from gan.sound.codec import (
     Origin,
     codes_from_magnitude,
@@ -23,6 +23,8 @@ from gan.sound.codec import (
     read_header,
     read_whole_header,
 )
+from gan.sound.figure.options import FigureOptions
+from gan.sound.figure.reader import read_figure
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import magnitude_from_waveform
 
@@ -235,6 +237,22 @@ def test_a_failed_write_leaves_the_old_image(
     with pytest.raises(OSError, match="No space left"):
         encode_image(tmp_path / "other.png", magnitude, grid())
     assert list(tmp_path.iterdir()) == [path]
+
+
+@both_bits
+def test_what_memory_is_lacking_for_is_not_called_damaged(
+    tmp_path: Path, magnitude: torch.Tensor, monkeypatch: pytest.MonkeyPatch, bits: int
+) -> None:
+    encode_image(tmp_path / "a.png", magnitude, grid(bits=bits))
+
+    def lacking(image: Image.Image) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", lacking)
+    n_freqs, n_frames = magnitude.shape
+    for read in (decode_image, lambda path: read_figure(path, FigureOptions())):
+        with pytest.raises(NotNow, match=rf"a\.png: {n_frames} x {n_freqs} (pixels|numbers) do not fit into"):
+            read(tmp_path / "a.png")
 
 
 def test_text_that_is_nested_without_end_is_named(tmp_path: Path, magnitude: torch.Tensor) -> None:

@@ -480,6 +480,16 @@ def test_size_is_known_without_building_the_store(images):
     assert not (images / ".store").exists()
 
 
+def test_crops_that_no_image_has_are_refused_before_networks_are_built(images, monkeypatch):
+    built = []
+    monkeypatch.setattr("gan.data.datamodule.open_store", lambda *to, **how: built.append(1) or open_store(*to, **how))
+    for n_frames in (2**62, 202):
+        # The store is there the second time.
+        with pytest.raises(InputError, match=rf"n_frames is {n_frames}, longer than every image .* at most 201"):
+            _ = ImageData(images, n_frames=n_frames).image_size
+    assert built == [1]
+
+
 def test_a_long_index_is_read_once(images, monkeypatch):
     ImageData(images, n_frames=32, batch_size=8).setup()
     looks, reads = [], []

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 import torch
@@ -69,6 +70,13 @@ def test_sounds(kind, request, capsys):
     assert sounds == [f"{stem}_axis_0{axis}_0{step}.wav" for axis in (1, 2) for step in (1, 2, 3)]
     with soundfile.SoundFile(Path("axes") / sounds[0]) as file:
         assert file.comment.endswith("axis 1 at -3")
+    # The seed's class is that of `gan sample`, and the middle is its sound.
+    options = ["--n=1", "--seed=5", "--output=axes", "--phase.n_iter=2", "--overwrite"]
+    for command, more in (("sample", []), ("directions", ["--steps=3"])):
+        assert main([command, str(run.folder), *options, *more]) == 0
+    stem = "epoch_0001_seed_0005" + ("_low-drum" if kind == "conditional" else "")
+    made, moved = (soundfile.read(Path("axes") / f"{name}.wav")[0] for name in (stem, f"{stem}_axis_01_02"))
+    np.testing.assert_allclose(moved, made, atol=2e-4)
     # The middle is the seed's own sound on every axis; the ends are others.
     pictures = [decode_image((Path("axes") / name).with_suffix(".png"))[0] for name in sounds]
     torch.testing.assert_close(pictures[1], pictures[4], rtol=1e-3, atol=1e-6)

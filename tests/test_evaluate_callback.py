@@ -16,10 +16,11 @@ from gan.evaluate.evaluation import Evaluation, Group, table
 from gan.listen.callbacks import Listen
 from gan.listen.evaluate import Evaluate
 from gan.listen.picture import colour, jpeg
-from gan.run import Run, load_run, newest_run, open_data
+from gan.run import Run, newest_run
 from gan.sound.inversion import waveform_from_image
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.pghi import PGHIGriffinLim
+from gan.trained import load_run, open_data
 
 SMALL = [
     *SMALL_RUN,

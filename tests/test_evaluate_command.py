@@ -13,7 +13,8 @@ from gan.commands.main import main
 from gan.evaluate import classifier
 from gan.evaluate.classifier import open_classifier
 from gan.evaluate.evaluation import Evaluation, Group, table
-from gan.run import Run, load_run, newest_run, open_data, untrained
+from gan.run import Run, newest_run
+from gan.trained import load_run, open_data, untrained
 
 SMALL = [
     *SMALL_RUN,

@@ -16,9 +16,9 @@ from gan.commands.main import main
 from gan.errors import InputError
 from gan.exported import Exported
 from gan.onnx import write_onnx
-from gan.run import load_run
 from gan.sound.inversion import waveform_from_image
 from gan.sound.phase.deep import DeepGriffinLim
+from gan.trained import load_run
 
 ALONE = """
 import sys

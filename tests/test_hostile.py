@@ -36,7 +36,8 @@ from gan.data.store import INDEX
 from gan.errors import InputError
 from gan.evaluate.latents import Latent
 from gan.listen.page import write_page
-from gan.run import Run, load_checkpoint
+from gan.run import Run
+from gan.saved import load_checkpoint
 from gan.sound.codec import Origin, encode_image
 from gan.training import run_training
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 GAN = Path(__file__).parent.parent / "gan"
-BASE = {"errors", "files", "seed", "progress", "stopping", "plain", "nulls", "backend"}
+BASE = {"errors", "files", "seed", "progress", "stopping", "plain", "nulls", "backend", "tensors"}
 ALLOWED = {
     "errors": set(),
     "files": {"errors"},
@@ -17,19 +17,22 @@ ALLOWED = {
     "plain": {"errors"},
     "nulls": {"errors"},
     "backend": {"errors"},
+    "tensors": {"errors", "files"},
     "sound": BASE | {"sound"},
     "model": BASE | {"model"},
     "data": BASE | {"data", "sound"},
     "evaluate": BASE | {"evaluate", "data", "sound", "model"},
-    "listen": BASE | {"listen", "evaluate", "data", "sound", "model", "run", "pace"},
-    "run": BASE | {"data", "sound", "model"},
+    "listen": BASE | {"listen", "evaluate", "data", "sound", "model", "run", "saved", "trained", "pace"},
+    "run": {"errors", "plain"},
+    "saved": BASE | {"sound"},
+    "trained": BASE | {"run", "saved", "data", "sound", "model"},
     "exported": BASE | {"sound", "model"},
     "onnx": {"errors", "files", "exported"},
-    "info": BASE | {"info", "data", "sound", "run"},
-    "checkpoints": BASE | {"run"},
     "allocation": set(),
-    "resuming": BASE | {"run"},
-    "training": BASE | {"allocation", "run", "checkpoints", "pace", "resuming"},
+    "info": BASE | {"info", "data", "sound", "run", "saved"},
+    "checkpoints": BASE | {"run", "saved"},
+    "resuming": BASE | {"run", "saved"},
+    "training": BASE | {"allocation", "run", "trained", "checkpoints", "pace", "resuming"},
     "phase_training": BASE | {"phase_training", "sound"},
     "commands": BASE
     | {
@@ -40,6 +43,7 @@ ALLOWED = {
         "sound",
         "model",
         "run",
+        "trained",
         "training",
         "phase_training",
         "exported",

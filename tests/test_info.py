@@ -21,10 +21,11 @@ from safetensors.torch import save_file
 from gan.commands.main import main
 from gan.data.build import open_store
 from gan.evaluate.latents import Latent
-from gan.run import load_run, newest_run
+from gan.run import newest_run
 from gan.sound.codec import encode_image, read_header
 from gan.sound.phase.steps import PhaseSteps
 from gan.sound.settings import SpectrogramSettings
+from gan.trained import load_run
 
 ROOT = str(Path(__file__).parent.parent)
 GRID = "8000 Hz, n_fft 128, hop 32, hann window, 120 dB in 16 bits"

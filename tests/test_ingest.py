@@ -254,6 +254,65 @@ def test_bad_files_are_left_out_and_named(figures, asked):
     assert asked == []
 
 
+def test_what_memory_was_lacking_for_is_tried_again(figures, monkeypatch, capsys):
+    (figures / "0" / "broken.jpg").write_text("{")
+    draw(figures / "1" / "huge.jpg", seed=70)
+    store = figures.parent / "store"
+    command = ["ingest", str(figures), str(store), f"--sample_rate={RATE}", "--n_jobs=1"]
+    good = [file for file in files_of(figures) if "broken" not in file]
+
+    def lacking(path: Path, options: FigureOptions) -> Figure:
+        if path.name == "huge.jpg":
+            raise MemoryError
+        return fake_read(path, options)
+
+    fake_reader(monkeypatch, lacking)
+    before = None
+    for _ in range(3):
+        assert main(command) == 1
+        said = capsys.readouterr().err
+        assert f"left out {figures / '1' / 'huge.jpg'}: too little memory to read it; close other programs" in said
+        assert said.splitlines()[-1] == "2 of 18 were left out"
+        assert_holds(ImageStore(store), figures, [file for file in good if "huge" not in file])
+        # Never into the file of frames that the index names until then.
+        (frames,) = store.glob("*.frames")
+        assert frames != before
+        before = frames
+    # A training takes the store as it is.
+    asked = fake_reader(monkeypatch)
+    assert len(build(figures).images) == 16
+    assert len(ImageData(figures, store=store, figures=FigureOptions(RATE)).store.images) == 16
+    assert asked == []
+    assert main(command) == 1
+    assert set(asked) == {"broken.jpg", "huge.jpg"}
+    assert capsys.readouterr().err.splitlines()[-1] == "1 of 18 were left out"
+    assert_holds(ImageStore(store), figures, good)
+    # What is wrong for good is not tried again.
+    asked.clear()
+    assert main(command) == 1
+    assert asked == []
+
+
+def test_a_stopped_build_tries_again_what_memory_was_lacking_for(figures, monkeypatch):
+    def stopped(path: Path, options: FigureOptions) -> Figure:
+        if len(asked) > 12:
+            raise KeyboardInterrupt
+        if path.name.startswith("1."):
+            raise MemoryError
+        return fake_read(path, options)
+
+    asked = fake_reader(monkeypatch, stopped)
+    command = ["ingest", str(figures), str(figures.parent / "store"), f"--sample_rate={RATE}", "--n_jobs=1"]
+    assert main(command) == 130
+    read = set(asked[:12])
+    assert any(name.startswith("1.") for name in read)
+    asked = fake_reader(monkeypatch)
+    assert main(command) == 0
+    names = {Path(file).name for file in files_of(figures)}
+    assert set(asked) == names - {name for name in read if not name.startswith("1.")}
+    assert_holds(ImageStore(figures.parent / "store"), figures, files_of(figures))
+
+
 def test_only_bad_files(tmp_path, asked):
     (tmp_path / "figures").mkdir()
     for number in range(7):

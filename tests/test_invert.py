@@ -1,5 +1,6 @@
 """`gan invert RUN RECORDING`: the search on a generator that is known, the command, and what it leaves."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ from safetensors.torch import save_file
 from gan.commands.main import main
 from gan.errors import InputError
 from gan.evaluate.latents import Latent, find_latent
-from gan.run import load_run
 from gan.sound.codec import decode_image
+from gan.trained import load_run
 
 
 class Linear:
@@ -32,7 +33,11 @@ class Linear:
                 images = latents @ weights + (0 if labels is None else shift[labels])
                 return images.tanh().reshape(-1, 1, 8, 8)
 
-        self.ema = Network()
+        self.network = Network()
+
+    @contextmanager
+    def averaged(self):
+        yield self.network
 
 
 @pytest.mark.parametrize("n_frames", [8, 5])
@@ -40,7 +45,7 @@ def test_its_own_latents_are_found(n_frames):
     gan = Linear()
     latent = torch.tensor([[0.3, -1.2, 0.8, 1.5, -0.4, -0.9]])
     with torch.no_grad():
-        target = gan.ema(latent, torch.tensor([1]))[..., :n_frames]
+        target = gan.network(latent, torch.tensor([1]))[..., :n_frames]
     seen = []
     found = find_latent(gan, target, 6, [0, 1], 300, watch=seen.append)
     torch.testing.assert_close(found.latent, latent, rtol=0, atol=0.05)
@@ -51,12 +56,31 @@ def test_its_own_latents_are_found(n_frames):
     assert seen == sorted(seen, reverse=True)
     assert seen[-1] == found.error
     with torch.no_grad():
-        error = (gan.ema(found.latent, torch.tensor([1]))[..., :n_frames] - target).abs().mean()
+        error = (gan.network(found.latent, torch.tensor([1]))[..., :n_frames] - target).abs().mean()
     assert float(error / (target + 1).abs().mean()) == pytest.approx(found.error, rel=1e-3, abs=1e-6)
     # Only what is asked for is tried.
     assert find_latent(gan, target, 6, [0], 50).number == 0
     again = find_latent(gan, target, 6, [0, 1], 300)
     torch.testing.assert_close(again.latent, found.latent, rtol=0, atol=1e-5)
+
+
+def test_a_search_leaves_the_model_as_it_was(conditional):
+    trained = load_run(conditional)
+    gan = trained.gan.train()
+    weights = {name: weight.clone() for name, weight in gan.state_dict().items()}
+    modes = {name: module.training for name, module in gan.named_modules()}
+    target = torch.zeros(1, 1, *gan.sample(torch.zeros(1, gan.latent_dim), torch.tensor([0])).shape[-2:])
+
+    def stop(error: float) -> None:
+        assert not gan.ema.training
+        raise KeyboardInterrupt
+
+    find_latent(gan, target, gan.latent_dim, [0, 1], n_steps=2)
+    with pytest.raises(KeyboardInterrupt):
+        find_latent(gan, target, gan.latent_dim, [0, 1], n_steps=2, watch=stop)
+    assert {name: module.training for name, module in gan.named_modules()} == modes
+    for name, weight in gan.state_dict().items():
+        torch.testing.assert_close(weight, weights[name], rtol=0, atol=0)
 
 
 def test_a_file_comes_back(tmp_path):

@@ -19,13 +19,14 @@ from nbformat import NotebookNode
 
 from gan.data.crops import Crop
 from gan.evaluate.features import MelStatistics
-from gan.run import load_run, newest_run, open_data
+from gan.run import newest_run
 from gan.sound.codec import encode_image
 from gan.sound.inversion import waveform_from_image
 from gan.sound.phase.convergence import spectral_convergence_db
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import db_from_image, magnitude_from_db, magnitude_from_waveform
+from gan.trained import load_run, open_data
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -13,16 +13,16 @@ from gan.commands.train_phase import PhaseCLI
 from gan.errors import InputError
 from gan.model.losses import Hinge
 from gan.nulls import refuse_nulls
-from gan.run import load_run
+from gan.trained import load_run
 from gan.training import run_training
 
 ROOT = Path(__file__).parent.parent
 # What is off, unknown or left to somebody else when it is null.
 MAY_BE_NULL = {
-    "data.top_db", "data.labels", "data.validation", "data.store", "data.figures.n_fft", "data.figures.hop_length",
-    "data.figures.win_length", "data.figures.seconds", "data.figures.y_axis", "data.figures.n_mels",
-    "data.figures.max_hz", "data.figures.colormap", "data.figures.upside_down", "data.figures.box",
-    "data.figures.values", "model.augment", "model.lr_scheduler", "model.gradient_clip",
+    "data.top_db", "data.labels", "data.validation", "data.resident", "data.store", "data.figures.n_fft",
+    "data.figures.hop_length", "data.figures.win_length", "data.figures.seconds", "data.figures.y_axis",
+    "data.figures.n_mels", "data.figures.max_hz", "data.figures.colormap", "data.figures.upside_down",
+    "data.figures.box", "data.figures.values", "model.augment", "model.lr_scheduler", "model.gradient_clip",
     "listen.phase.init_args.weights", "checkpoint.every_minutes", "trainer.default_root_dir", "trainer.max_epochs",
     "trainer.log_every_n_steps", "trainer.num_sanity_val_steps",
 }  # fmt: skip

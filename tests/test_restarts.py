@@ -18,8 +18,9 @@ import train
 from gan.commands.main import main
 from gan.errors import InputError
 from gan.resuming import keep_others_out
-from gan.run import Run, load_run, newest_run
+from gan.run import Run, newest_run
 from gan.stopping import Stopping
+from gan.trained import load_run
 
 # Five batches an epoch.
 EPOCH, N_EPOCHS = 5, 3

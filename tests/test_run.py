@@ -10,7 +10,9 @@ from conftest import SMALL_RUN
 
 import train
 from gan.errors import InputError
-from gan.run import Run, checkpoints_of, load_checkpoint, load_run, newest_run, open_data, untrained
+from gan.run import Run, checkpoints_of, newest_run
+from gan.saved import load_checkpoint
+from gan.trained import load_run, open_data, untrained
 
 
 @pytest.fixture(scope="module")

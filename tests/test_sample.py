@@ -12,9 +12,10 @@ from PIL import Image
 
 from gan.commands.main import main
 from gan.listen.page import write_page
-from gan.run import Run, load_run
+from gan.run import Run
 from gan.sound.codec import decode_image
 from gan.sound.spectrogram import magnitude_from_waveform
+from gan.trained import load_run
 
 RATE = 8000
 

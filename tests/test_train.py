@@ -16,8 +16,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import train
 from gan.data import demo
 from gan.errors import InputError
-from gan.run import Run, load_run, newest_run, untrained
+from gan.run import Run, newest_run
 from gan.sound.phase.steps import PhaseSteps
+from gan.trained import load_run, untrained
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -243,6 +244,7 @@ def test_fresh_start_never_writes_into_a_run(here, run_train):
     ("arguments", "message"),
     [
         (["--data.images=nowhere"], "nowhere: no such folder; make images with `gan encode RECORDINGS nowhere`"),
+        ([f"--data.n_frames={2**62}"], "longer than every image of images: the longest has 64; set data.n_frames to"),
         (["--data.n_frames=128"], "longer than every image of images: the longest has 64"),
         (["--data.n_frames=50"], "set data.n_frames to a multiple of 8"),
         (["--data.batch_size=12"], "more than the 11 crops of an epoch"),

@@ -11,9 +11,9 @@ from gan.errors import InputError
 from gan.evaluate.answers import KINDS, REAL, Answers, Key, Kind, report
 from gan.files import atomic_write
 from gan.listen.blind import make_test, possible_kinds
-from gan.run import Trained, load_best, open_data
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
+from gan.trained import Trained, load_best, open_data
 
 PAGE, KEY = "blind.html", "key.json"
 

@@ -11,11 +11,19 @@ from gan.commands.parsing import parse_with_phase
 from gan.errors import InputError
 from gan.evaluate.directions import find_directions
 from gan.listen.page import INDEX, write_page
-from gan.listen.render import class_of, in_a_name, latents_of, lengths, magnitude_of, refuse_existing, write_sound
+from gan.listen.render import (
+    class_of_seed,
+    in_a_name,
+    latents_of,
+    lengths,
+    magnitude_of,
+    refuse_existing,
+    write_sound,
+)
 from gan.progress import Progress, say
-from gan.run import load_best
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
+from gan.trained import load_best
 
 # Images that axes are found with, a few for each number of a latent.
 _LEAST_SAMPLES, _PER_NUMBER = 1000, 4
@@ -46,7 +54,7 @@ def directions(
         steps: Sounds along each axis.
         reach: How far from the seed's sound, in standard deviations of latents.
         seed: Seed of the sound that is moved.
-        label: Its class; the first if not given. For runs that were told the labels.
+        label: Its class; that which `gan sample` makes of the seed if not given. For runs that were told the labels.
         format: Kind of sound file.
         output: A folder; RUN/directions if not given.
         overwrite: Replace files that are there.
@@ -65,9 +73,9 @@ def directions(
     most = getattr(trained.gan.generator, "whole_dim", trained.gan.latent_dim)
     if n > most:
         raise InputError(f"n is {n}, but the latents of this run have {most} axes")
-    chosen = 0 if label is None else class_of(trained, label)
+    chosen = class_of_seed(trained, label, seed)
     name = f"{trained.checkpoint.stem}_seed_{seed:04d}"
-    name += f"_{in_a_name(trained.class_names[chosen])}" if trained.class_names else ""
+    name += "" if chosen is None else f"_{in_a_name(trained.class_names[chosen])}"
     output = trained.run.folder / "directions" if output is None else output
     places = torch.linspace(-reach, reach, steps).tolist()
     paths = {
@@ -83,10 +91,10 @@ def directions(
         print(f"{axis + 1:4}: {float(found.shares[axis]):.1%}, {float(found.followed[axis]):.1%}")
     n_samples, latent_length = lengths(trained, None)
     latents = latents_of(seed, latent_length)
-    labels = torch.tensor([chosen]) if trained.class_names else None
+    labels = None if chosen is None else torch.tensor([chosen])
     reconstruct = phase(trained.settings)
     about = f"{trained.about}, seed {seed}"
-    about += f", label {trained.class_names[chosen]}" if trained.class_names else ""
+    about += "" if chosen is None else f", label {trained.class_names[chosen]}"
     with Progress("directions", "sound", len(paths)) as progress:
         for (axis, step), path in progress.over(paths.items()):
             magnitude = magnitude_of(trained, [trained.gan.sample(latents + places[step] * found.axes[axis], labels)])

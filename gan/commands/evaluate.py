@@ -38,7 +38,8 @@ def evaluate(run: Path, n_images: int = 1000, seed: int = 0, device: str = "cpu"
         raise InputError(f"n_images is {n_images}; it must be 1 or more, 1000 is usual")
     from gan.evaluate.classifier import open_classifier
     from gan.evaluate.evaluation import HELD_OUT, Evaluation, table
-    from gan.run import checkpoints_of, open_data
+    from gan.run import checkpoints_of
+    from gan.trained import open_data
 
     folder, checkpoints = checkpoints_of(run)
     data = open_data(folder, next(iter(checkpoints.values())))
@@ -60,8 +61,8 @@ def evaluate(run: Path, n_images: int = 1000, seed: int = 0, device: str = "cpu"
 
 def _groups(run: "Run", checkpoints: Mapping[str, Path], evaluation: "Evaluation", device: str) -> Iterator["Group"]:
     """What is measured: known sounds, those of the checkpoints, of an untrained generator, and noise."""
-    from gan.run import load_run, untrained
     from gan.sound.phase.pghi import PGHIGriffinLim
+    from gan.trained import load_run, untrained
 
     *recordings, noise = evaluation.known(PGHIGriffinLim(evaluation.data.settings))
     yield from recordings

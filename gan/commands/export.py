@@ -31,7 +31,7 @@ def export(run: Path, output: Path, overwrite: bool = False) -> int:
     if output.exists() and not overwrite:
         raise InputError(f"{output} is there already; give --overwrite or another name")
     from gan.exported import Exported
-    from gan.run import load_best
+    from gan.trained import load_best
 
     trained = load_best(run)
     generator = trained.gan.ema.module

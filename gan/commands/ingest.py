@@ -30,7 +30,8 @@ def ingest(
 
     Pictures are figures that matplotlib or librosa drew (JPEG, PNG, TIFF, WebP, BMP), arrays (.npy) or images of
     `gan encode`. How they were made is found out and reported, with what could not be read and what looks odd. What is
-    in the store already is kept: a job that was stopped goes on where it was.
+    in the store already is kept: a job that was stopped goes on where it was, and what memory or workers were lacking
+    for is tried again.
 
     Args:
         pictures: Folder of pictures, sub-folders included.
@@ -54,7 +55,7 @@ def ingest(
 
     folder = pictures / ".store" if store is None else store
     elsewhere = Backend.named(backend, scheduler, n_jobs)
-    opened = open_store(pictures, folder, effective_n_jobs(n_jobs), options, elsewhere)
+    opened = open_store(pictures, folder, effective_n_jobs(n_jobs), options, elsewhere, again=True)
     print(_contents(opened, folder))
     print(_table(opened.kind), end="")
     for line in opened.odd:

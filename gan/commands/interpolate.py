@@ -25,9 +25,9 @@ from gan.listen.render import (
     write_sound,
 )
 from gan.progress import Progress, say
-from gan.run import Trained, load_best
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
+from gan.trained import Trained, load_best
 
 
 def interpolate(

@@ -12,12 +12,12 @@ from gan.evaluate.latents import Latent, find_latent
 from gan.listen.page import INDEX, write_page
 from gan.listen.render import LATENT_SUFFIX, class_of, lengths, magnitude_of, refuse_existing, write_sound
 from gan.progress import Progress
-from gan.run import load_best
 from gan.sound.inversion import image_from_waveform
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
 from gan.sound.recording import read_excerpt
 from gan.sound.spectrogram import db_from_magnitude, magnitude_from_waveform
+from gan.trained import load_best
 
 
 def invert(

@@ -15,7 +15,7 @@ from gan.listen.render import (
     LATENT_SUFFIX,
     check_seconds,
     check_truncation,
-    class_of,
+    class_of_seed,
     in_a_name,
     latent_from,
     lengths,
@@ -24,9 +24,9 @@ from gan.listen.render import (
     write_sound,
 )
 from gan.progress import Progress, say
-from gan.run import Trained, load_best
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
+from gan.trained import load_best
 
 
 def sample(
@@ -80,7 +80,8 @@ def sample(
     sounds: dict[Path, tuple[Tensor, int | None, str]] = {}
     for source in wanted:
         latents, kept_label = latent_from(source, latent_length, trained)
-        chosen = _class(trained, label if label is not None else kept_label, seed if latent else int(source))
+        asked = label if label is not None else kept_label
+        chosen = class_of_seed(trained, asked, seed if latent else int(source))
         name = f"seed_{int(source):04d}" if latent is None else latent.name.removesuffix(LATENT_SUFFIX)
         parts = [name] if latent is not None else [trained.checkpoint.stem, name]
         parts += [] if chosen is None else [in_a_name(trained.class_names[chosen])]
@@ -102,13 +103,6 @@ def sample(
     write_page(output)
     print(f"to listen, open {output / INDEX}")
     return 0
-
-
-def _class(trained: Trained, label: str | None, seed: int) -> int | None:
-    """The class of a seed's sound: in turn if none is asked for."""
-    if label is not None:
-        return class_of(trained, label)
-    return seed % len(trained.class_names) if trained.class_names else None
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -20,7 +20,7 @@ from gan.data.names import places
 from gan.data.source import Decoded, Outcome, Source, find_sources, find_versions, read_as, read_source
 from gan.data.store import FORMAT, ImageStore, Version, content_hash, write_index
 from gan.data.workers import memory_budget, work_through
-from gan.errors import InputError
+from gan.errors import InputError, NotNow
 from gan.files import remove_parts
 from gan.progress import Progress
 from gan.sound.figure.options import FigureOptions
@@ -40,6 +40,7 @@ def open_store(
     n_threads: int | None = None,
     options: FigureOptions = AS_FOUND,
     backend: Backend | None = None,
+    again: bool = False,
 ) -> ImageStore:
     """Open the store of a folder of images; build or refresh it first if files were added, changed or removed.
 
@@ -52,6 +53,8 @@ def open_store(
         n_threads: Files read at a time, if there is memory for them; one per core if not given.
         options: How to read figures.
         backend: Where else files are to be read; they must be at the same place there, the store need not.
+        again: Whether what was left out for want of memory or of workers is tried once more, though no file has
+            changed. Not for trainings: all their processes, and those that go on with them, need the same images.
 
     Raises:
         InputError: If there are no images, none can be read, the settings of images of `gan encode` differ, the
@@ -63,7 +66,7 @@ def open_store(
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock"):
             store = _existing(folder)
-            if store is None or store.scan != scan:
+            if store is None or store.scan != scan or (again and store.unfinished):
                 remove_parts(folder)
                 n_threads = n_threads or os.cpu_count() or 1
                 _Build(images, folder, versions, options, store, n_threads, backend).run(scan)
@@ -286,8 +289,7 @@ class _Build:
                 if isinstance(outcome, str):
                     yield source, InputError(f"{source.path}: cannot be opened (removed a moment ago)")
                 elif isinstance(outcome, WorkerLost):
-                    problem = f"{source.path}: {outcome}; then touch the file and run again: it is tried again"
-                    yield source, InputError(problem)
+                    yield source, NotNow(f"{source.path}: {outcome}; `gan ingest` tries it again")
                 else:
                     yield source, outcome
 
@@ -327,8 +329,11 @@ class _Build:
         # The frames get a name of their own, so that the index, replaced in one step, never points to other frames,
         # and a training that reads the old ones is not disturbed.
         frames = f"{scan[:16]}.frames"
+        # Of the same files, if some were tried again.
+        if self._old is not None and self._old.frames_file == frames:
+            frames = f"{scan[:16]}_again.frames"
         building.finish(frames)
-        write_index(self._folder, frames, scan, self._made, kind, images, skipped, odd)
+        write_index(self._folder, frames, scan, self._made, kind, images, skipped, building.unfinished, odd)
         for path in self._folder.glob("*.frames"):
             if path.name != frames:
                 path.unlink()

@@ -12,7 +12,7 @@ from typing import Any, Self
 from gan.data.kind import Kind
 from gan.data.source import Decoded
 from gan.data.store import StoredImage, Version, row_bytes
-from gan.errors import InputError
+from gan.errors import InputError, NotNow
 from gan.plain import made_of
 
 _JOURNAL = "building.jsonl"
@@ -36,6 +36,7 @@ class Building:
         kind: What the images have in common; None as long as that is not known.
         images: The lines of the index by file.
         skipped: What is wrong with the files that are left out, by file.
+        unfinished: Whether one of them may be read another time.
     """
 
     def __init__(self, folder: Path, made: str, versions: Iterable[Version]) -> None:
@@ -44,6 +45,7 @@ class Building:
         self.kind: Kind | None = None
         self.images: dict[str, StoredImage] = {}
         self.skipped: dict[str, str] = {}
+        self.unfinished = False
         self._n_rows = 0
         self._unsynced: list[str] = []
         self._synced = time.monotonic()
@@ -60,6 +62,7 @@ class Building:
     def restart(self) -> None:
         """Forget all that was done."""
         self.kind, self.images, self.skipped, self._n_rows, self._unsynced = None, {}, {}, 0, []
+        self.unfinished = False
         self._journal.truncate(0)
         self._frames.truncate(0)
         self._note("made", self._made)
@@ -85,7 +88,10 @@ class Building:
     def skip(self, version: Version, error: InputError) -> None:
         """Leave a file out."""
         self.skipped[version[0]] = str(error)
-        self._note("skipped", [version, str(error)])
+        if isinstance(error, NotNow):
+            self.unfinished = True
+        else:
+            self._note("skipped", [version, str(error)])
 
     def finish(self, name: str) -> None:
         """Give the frames their name; the journal has done its work when the index is written."""

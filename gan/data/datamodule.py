@@ -33,6 +33,8 @@ from gan.stopping import leave_signals_to_parent
 
 # Crops that are read to see whether there is anything in them.
 _N_LOOKED_AT = 48
+# Frames of a crop for which networks may be larger than any memory.
+_N_LONG = 4096
 
 
 class ImageData(LightningDataModule):
@@ -126,7 +128,15 @@ class ImageData(LightningDataModule):
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Height and width of a crop, (n_freqs, n_frames), what the networks are built for."""
+        """Height and width of a crop, (n_freqs, n_frames), what the networks are built for.
+
+        Known before the store is built, but for very long crops: whether any image is so long is to be known first.
+
+        Raises:
+            InputError: If no image is as long as a crop, as far as that is known.
+        """
+        if self._existing is not None or self.n_frames > _N_LONG:
+            self._refuse_long_crops()
         return self.settings.n_freqs - 1, self.n_frames
 
     @property
@@ -188,12 +198,7 @@ class ImageData(LightningDataModule):
                 f"{', '.join(f'{name} {first[name]}' for name in names)}, but most have "
                 f"{', '.join(f'{name} {most[name]}' for name in names)}; this is known now, so run the same again"
             )
-        widest = max(image.n_frames for image in self.store.images)
-        if widest < self.n_frames:
-            raise InputError(
-                f"data.n_frames is {self.n_frames}, longer than every image of {self.images}: the longest has "
-                f"{widest}; set data.n_frames to at most {widest}"
-            )
+        self._refuse_long_crops()
         self.train_images, self.validation_images = self._split()
         if self.n_classes:
             check_trained(self._names, self.train_images)
@@ -204,6 +209,17 @@ class ImageData(LightningDataModule):
                 f"{max(1, sampler.n_crops // sampler.n_ranks)} or add recordings"
             )
         self._check_that_it_varies()
+
+    def _refuse_long_crops(self) -> None:
+        if self._widest < self.n_frames:
+            raise InputError(
+                f"data.n_frames is {self.n_frames}, longer than every image of {self.images}: the longest has "
+                f"{self._widest}; set data.n_frames to at most {self._widest}"
+            )
+
+    @cached_property
+    def _widest(self) -> int:
+        return max(image.n_frames for image in self.store.images)
 
     def _split(self) -> tuple[list[int], list[int]]:
         recordings = [image.recording for image in self.store.images]

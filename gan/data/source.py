@@ -15,7 +15,7 @@ import numpy as np
 from gan.data.kind import Kind, left_out
 from gan.data.look import look_of
 from gan.data.store import StoredImage, Version, row_bytes
-from gan.errors import InputError
+from gan.errors import InputError, NotNow
 from gan.sound.codec import Codes, ImageHeader, has_header, read_codes, read_header
 from gan.sound.figure.options import FigureOptions
 from gan.sound.figure.pixels import open_picture
@@ -168,7 +168,7 @@ def read_source(source: Source, options: FigureOptions) -> Outcome:
     except OSError as error:
         return InputError(f"{source.path}: cannot be opened ({error.strerror or error})")
     except MemoryError:
-        return InputError(f"{source.path}: too little memory to read it; close other programs and run again")
+        return NotNow(f"{source.path}: too little memory to read it; close other programs: `gan ingest` tries it again")
     except Exception as error:
         return InputError(
             f"{source.path}: cannot be read ({type(error).__name__}: {error}), which is an error of `gan`; report it"

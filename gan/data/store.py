@@ -74,9 +74,11 @@ class ImageStore:
         settings: Of every image.
         images: The index.
         skipped: What is wrong with each image that was left out, one line each.
+        unfinished: Whether one of them may be read another time.
         odd: What is different about figures that do not look like the others, one line each, 21 at most.
         made: Hash of the options that figures were read with.
         scan: Hash of the folder and the options that the store was built from.
+        frames_file: Name of the file of frames.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -92,6 +94,8 @@ class ImageStore:
         self.scan: str = made_of(str, index["scan"], "scan")
         self.made: str = made_of(str, index["made"], "made")
         self.skipped: list[str] = made_of(list[str], index["skipped"], "skipped")
+        # Stores of before there was such a thing say nothing of it.
+        self.unfinished: bool = made_of(bool, index.get("unfinished", False), "unfinished")
         self.odd: list[str] = made_of(list[str], index["odd"], "odd")
         # Columns, not rows, and each look once: 130,000 images are read in half a second.
         columns = {
@@ -103,10 +107,10 @@ class ImageStore:
         numbers = made_of(list[int | None], index["images"]["look"], "look")
         columns["look"] = [None if number is None else looks[number] for number in numbers]
         self.images = [StoredImage(*values) for values in zip(*columns.values(), strict=True)]
-        frames = made_of(str, index["frames"], "frames")
-        if Path(frames).name != frames:
-            raise ValueError(f"frames in {frames!r}, which is not in the folder")
-        self._path = folder / frames
+        self.frames_file: str = made_of(str, index["frames"], "frames")
+        if Path(self.frames_file).name != self.frames_file:
+            raise ValueError(f"frames in {self.frames_file!r}, which is not in the folder")
+        self._path = folder / self.frames_file
         self._n_rows, rest = divmod(self._path.stat().st_size, row_bytes(self.settings))
         if rest or any(image.first_row + image.n_frames > self._n_rows for image in self.images):
             raise ValueError("the frames are not whole")
@@ -148,6 +152,7 @@ def write_index(
     kind: Kind,
     images: Sequence[StoredImage],
     skipped: list[str],
+    unfinished: bool,
     odd: list[str],
 ) -> None:
     """Write what `ImageStore` reads, in one step: whatever was the index before is it until then.
@@ -167,6 +172,7 @@ def write_index(
         "kind": kind.to_dict(),
         "frames": frames,
         "skipped": skipped,
+        "unfinished": unfinished,
         "odd": odd,
         "looks": list(looks),
         "images": columns,

@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from gan.errors import InputError
-from gan.files import atomic_write
 from gan.plain import made_of
 from gan.seed import derive_seed
+from gan.tensors import Format
 
 if TYPE_CHECKING:
     from gan.model.gan import GAN
 
-_FORMAT = "latent 1"
+_FORMAT = Format("latent 1", "a latent", "latent of `gan invert`")
 # Latents that are tried, and the nearest of them, from which the search goes on.
 _N_TRIED, _N_SEARCHED = 256, 8
 _BATCH = 64
@@ -45,9 +43,7 @@ class Latent:
 
     def save(self, path: Path) -> None:
         """Write it to a safetensors file, atomically."""
-        metadata = {"format": _FORMAT, "label": json.dumps(self.label), "about": self.about}
-        with atomic_write(path) as part:
-            part.write_bytes(save({"latent": self.latent.contiguous()}, metadata))
+        _FORMAT.write(path, {"latent": self.latent}, {"label": json.dumps(self.label), "about": self.about})
 
     @classmethod
     def load(cls, path: Path) -> "Latent":
@@ -56,21 +52,13 @@ class Latent:
         Raises:
             InputError: If the file is missing, damaged, or something else.
         """
-        try:
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != _FORMAT:
-                    raise InputError(f"{path}: holds no latent of `gan invert`")
-                latent = file.get_tensor("latent")
-                is_row = latent.ndim == 2 and len(latent) == 1 and latent.is_floating_point()
-                if not is_row or not latent.isfinite().all():
-                    raise InputError(f"{path}: {latent.dtype} of shape {tuple(latent.shape)} is no latent")
-                label = made_of(str | None, json.loads(metadata["label"]), f"{path}: label")
-                return cls(latent.float(), label, metadata["about"])
-        except InputError:
-            raise
-        except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
-            raise InputError(f"{path}: cannot be read as a latent ({type(error).__name__}: {error})") from error
+        with _FORMAT.read(path) as (metadata, tensors):
+            latent = tensors["latent"]
+            is_row = latent.ndim == 2 and len(latent) == 1 and latent.is_floating_point()
+            if not is_row or not latent.isfinite().all():
+                raise InputError(f"{latent.dtype} of shape {tuple(latent.shape)} is no latent")
+            label = made_of(str | None, json.loads(metadata["label"]), "label")
+            return cls(latent.float(), label, metadata["about"])
 
 
 @dataclass(frozen=True)
@@ -119,35 +107,33 @@ def find_latent(
     generator = torch.Generator().manual_seed(derive_seed(seed, "invert"))
     tried = torch.randn(_N_TRIED, length, generator=generator).to(gan.device)
     numbers = torch.tensor(classes, device=gan.device)[torch.arange(_N_TRIED) % len(classes)] if classes else None
+    with gan.averaged() as generate:
 
-    def errors_of(latents: Tensor, labels: Tensor | None) -> Tensor:
-        images: Tensor = gan.ema(latents, *([] if labels is None else [labels]))[..., : target.shape[-1]]
-        errors: Tensor = (images - target).abs().flatten(1).mean(1) / scale
-        return errors
+        def errors_of(latents: Tensor, labels: Tensor | None) -> Tensor:
+            images: Tensor = generate(latents, *([] if labels is None else [labels]))[..., : target.shape[-1]]
+            errors: Tensor = (images - target).abs().flatten(1).mean(1) / scale
+            return errors
 
-    was_training = gan.ema.training
-    gan.ema.eval()
-    with torch.no_grad():
-        parts = torch.split(torch.arange(_N_TRIED), _BATCH)
-        at_first = torch.cat([errors_of(tried[part], None if numbers is None else numbers[part]) for part in parts])
-    nearest = at_first.argsort()[:_N_SEARCHED]
-    latents = tried[nearest].requires_grad_(True)
-    labels = None if numbers is None else numbers[nearest]
-    best, least = tried[nearest[:1]], float(at_first[nearest[0]])
-    number = None if labels is None else int(labels[0])
-    optimizer = torch.optim.Adam([latents], _LEARNING_RATE)
-    for step in range(n_steps):
-        for group in optimizer.param_groups:
-            group["lr"] = _LEARNING_RATE * 0.5 * (1.0 + math.cos(math.pi * step / n_steps))
-        with torch.enable_grad():
-            errors = errors_of(latents, labels)
-            loss = (errors + _PRIOR * (latents.square().mean(1) - 1.0).square()).sum()
-        row, error = int(errors.argmin()), float(errors.min().detach())
-        if error < least:
-            best, least = latents[row : row + 1].detach().clone(), error
-            number = None if labels is None else int(labels[row])
-        (latents.grad,) = torch.autograd.grad(loss, latents)
-        optimizer.step()
-        watch(least)
-    gan.ema.train(was_training)
+        with torch.no_grad():
+            parts = torch.split(torch.arange(_N_TRIED), _BATCH)
+            at_first = torch.cat([errors_of(tried[part], None if numbers is None else numbers[part]) for part in parts])
+        nearest = at_first.argsort()[:_N_SEARCHED]
+        latents = tried[nearest].requires_grad_(True)
+        labels = None if numbers is None else numbers[nearest]
+        best, least = tried[nearest[:1]], float(at_first[nearest[0]])
+        number = None if labels is None else int(labels[0])
+        optimizer = torch.optim.Adam([latents], _LEARNING_RATE)
+        for step in range(n_steps):
+            for group in optimizer.param_groups:
+                group["lr"] = _LEARNING_RATE * 0.5 * (1.0 + math.cos(math.pi * step / n_steps))
+            with torch.enable_grad():
+                errors = errors_of(latents, labels)
+                loss = (errors + _PRIOR * (latents.square().mean(1) - 1.0).square()).sum()
+            row, error = int(errors.argmin()), float(errors.min().detach())
+            if error < least:
+                best, least = latents[row : row + 1].detach().clone(), error
+                number = None if labels is None else int(labels[row])
+            (latents.grad,) = torch.autograd.grad(loss, latents)
+            optimizer.step()
+            watch(least)
     return Found(best.detach().cpu(), number, float(at_first.min()), least)

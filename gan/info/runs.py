@@ -8,7 +8,8 @@ from gan.info.description import Description, command, count, duration, grid, n_
 from gan.info.pictures import STORE, contents_of
 from gan.info.weights import decode_with
 from gan.plain import made_of
-from gan.run import Run, check_of_gan, is_within_epoch, load_checkpoint
+from gan.run import Run
+from gan.saved import check_of_gan, is_within_epoch, load_checkpoint
 from gan.sound.settings import SpectrogramSettings
 
 # What a state dict holds besides weights.

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from gan.errors import InputError
-from gan.run import ImagesOfRun, Run, check_of_gan, load_checkpoint
+from gan.run import Run
+from gan.saved import ImagesOfRun, load_of_gan
 
 _MOST_LABELS = 12
 
@@ -28,8 +29,7 @@ def about(run: Run) -> dict[str, str]:
     state: dict[str, Any] = {}
     try:
         path = run.newest_checkpoint()
-        found = load_checkpoint(path)
-        check_of_gan(found, path)
+        found = load_of_gan(path)
         images = ImagesOfRun.of(found, path)
     except InputError:
         lines["checkpoint"] = "none yet, or none that can be read"

@@ -23,11 +23,11 @@ from gan.listen.render import fade_ends, lengths
 from gan.listen.sounds import loudness
 from gan.listen.systems import Generated, Recorded, System
 from gan.progress import each
-from gan.run import Trained
 from gan.seed import derive_seed
 from gan.sound.phase.reconstructor import PhaseMethod
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import db_from_magnitude
+from gan.trained import Trained
 
 if TYPE_CHECKING:
     from gan.data.datamodule import ImageData

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from gan.errors import InputError
 from gan.evaluate.latents import Latent
-from gan.run import Trained
 from gan.seed import derive_seed
 from gan.sound.codec import encode_image
 from gan.sound.recording import gain_that_fits, write_recording
 from gan.sound.spectrogram import db_from_image, magnitude_from_db
+from gan.trained import Trained
 
 # Of the files that keep what `gan invert` found.
 LATENT_SUFFIX = ".latent.safetensors"
@@ -117,6 +117,17 @@ def class_of(trained: Trained, label: str) -> int:
     if label not in trained.class_names:
         raise InputError(f"label is {label}; this run knows {', '.join(trained.class_names)}")
     return trained.class_names.index(label)
+
+
+def class_of_seed(trained: Trained, label: str | None, seed: int) -> int | None:
+    """The number of the class of a seed's sound: all in turn if none is asked for; None without classes.
+
+    Raises:
+        InputError: If the networks do not know the one that is asked for.
+    """
+    if label is not None:
+        return class_of(trained, label)
+    return seed % len(trained.class_names) if trained.class_names else None
 
 
 def in_a_name(label: str) -> str:

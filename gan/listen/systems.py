@@ -10,8 +10,8 @@ from torch import Tensor
 from gan.data.crops import fresh_frames, side_by_side
 from gan.errors import InputError
 from gan.listen.render import latents_of, lengths, magnitude_of
-from gan.run import Trained
 from gan.seed import derive_seed
+from gan.trained import Trained
 
 if TYPE_CHECKING:
     from gan.data.datamodule import ImageData

@@ -130,7 +130,7 @@ class GAN(LightningModule):
         Returns:
             Images, shape (batch, 1, n_freqs, n_frames), in [-1, 1], on the module's device.
         """
-        with self._averaged() as generator:
+        with self.averaged() as generator:
             images: Tensor = generator(latents.to(self.device), *([] if labels is None else [labels.to(self.device)]))
         return images
 
@@ -147,14 +147,14 @@ class GAN(LightningModule):
     @torch.no_grad()
     def sample_travel(self, wholes: Tensor, sequence: Tensor, labels: Tensor | None = None) -> Tensor:
         """Generate what changes from step to step, by a generator of `gan.model.endless`; see its `travel`."""
-        with self._averaged() as generator:
+        with self.averaged() as generator:
             images: Tensor = generator.travel(
                 wholes.to(self.device), sequence.to(self.device), None if labels is None else labels.to(self.device)
             )
         return images
 
     @contextmanager
-    def _averaged(self) -> Iterator[Any]:
+    def averaged(self) -> Iterator[Any]:
         """The averaged generator in eval mode, and then as it was."""
         was_training = self.ema.training
         try:

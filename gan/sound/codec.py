@@ -8,15 +8,17 @@ Low frequencies lie at the bottom, as people draw them.
 import dataclasses
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from gan.errors import InputError
+from gan.errors import InputError, NotNow
 from gan.files import atomic_write, refuse_pipes
 from gan.plain import made_of
 from gan.sound.settings import SpectrogramSettings
@@ -164,9 +166,8 @@ def read_header(path: Path) -> ImageHeader:
     Raises:
         InputError: If it is not a PNG that `encode_image` wrote.
     """
-    refuse_pipes(path)
-    with path.open("rb") as file:
-        return _header(_open(path, file), path)
+    with _opened(path) as (_, header):
+        return header
 
 
 def read_whole_header(path: Path) -> ImageHeader:
@@ -175,14 +176,8 @@ def read_whole_header(path: Path) -> ImageHeader:
     Raises:
         InputError: If it is not a PNG that `encode_image` wrote, or is damaged.
     """
-    refuse_pipes(path)
-    with path.open("rb") as file:
-        image = _open(path, file)
-        header = _header(image, path)
-        try:
-            image.verify()
-        except Exception as error:  # as above
-            raise InputError(f"{path}: the image is damaged ({error}); encode its recording again") from error
+    with _opened(path) as (image, header):
+        image.verify()
     return header
 
 
@@ -202,14 +197,8 @@ def read_codes(path: Path) -> tuple[Codes, ImageHeader]:
     Raises:
         InputError: If it is not a PNG that `encode_image` wrote, or is damaged.
     """
-    refuse_pipes(path)
-    with path.open("rb") as file:
-        image = _open(path, file)
-        header = _header(image, path)
-        try:
-            codes = np.asarray(image)
-        except Exception as error:  # as above
-            raise InputError(f"{path}: the image is damaged ({error}); encode its recording again") from error
+    with _opened(path) as (image, header):
+        codes = np.asarray(image)
     dtype = np.uint16 if header.settings.bits == 16 else np.uint8
     if codes.dtype != dtype:
         raise InputError(f"{path}: {codes.dtype} pixels, {dtype.__name__} were expected; was it edited?")
@@ -229,15 +218,25 @@ def decode_image(path: Path) -> "tuple[Tensor, ImageHeader]":
     return magnitude_from_codes(codes, header.level_db, header.settings), header
 
 
-def _open(path: Path, file: IO[bytes]) -> PngImagePlugin.PngImageFile:
-    # Opened by its class and not by Image.open, which has a process-wide pixel limit and tries every format.
-    try:
-        image = PngImagePlugin.PngImageFile(file)
-    except Exception as error:  # as above
-        raise InputError(f"{path}: not a PNG image ({error}); images come from `gan encode`") from error
-    if image.width * image.height > _MAX_PIXELS:
-        raise InputError(f"{path}: {image.width} x {image.height} pixels are more than a spectrogram can have")
-    return image
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[PngImagePlugin.PngImageFile, ImageHeader]]:
+    """An image file and its text; what goes wrong with its pixels means that it is damaged."""
+    refuse_pipes(path)
+    with path.open("rb") as file:
+        # Opened by its class and not by Image.open, which has a process-wide pixel limit and tries every format.
+        try:
+            image = PngImagePlugin.PngImageFile(file)
+        except Exception as error:  # as above
+            raise InputError(f"{path}: not a PNG image ({error}); images come from `gan encode`") from error
+        if image.width * image.height > _MAX_PIXELS:
+            raise InputError(f"{path}: {image.width} x {image.height} pixels are more than a spectrogram can have")
+        header = _header(image, path)
+        try:
+            yield image, header
+        except MemoryError as error:
+            raise NotNow(f"{path}: {image.width} x {image.height} pixels do not fit into the memory") from error
+        except Exception as error:  # as above
+            raise InputError(f"{path}: the image is damaged ({error}); encode its recording again") from error
 
 
 def _header(image: PngImagePlugin.PngImageFile, path: Path) -> ImageHeader:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gan.errors import InputError
+from gan.errors import InputError, NotNow
 from gan.files import refuse_pipes
 from gan.sound.figure.colormap import Colormap, identify
 from gan.sound.figure.figure import Figure, Notes
@@ -207,7 +207,7 @@ def _picture_of_numbers(path: Path) -> Numbers:
         try:
             return np.asarray(image)
         except MemoryError as error:
-            raise InputError(f"{path}: {image.width} x {image.height} numbers do not fit into the memory") from error
+            raise NotNow(f"{path}: {image.width} x {image.height} numbers do not fit into the memory") from error
         except Exception as error:  # as above
             raise InputError(
                 f"{path}: the picture is damaged ({error or type(error).__name__}); make it again"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
-from gan.errors import InputError
+from gan.errors import InputError, NotNow
 from gan.files import refuse_pipes
 
 Strip = NDArray[np.uint8]
@@ -189,7 +189,7 @@ def load_pixels(image: Image.Image, path: Path) -> Pixels:
             pixels.grey = _is_grey(pixels.thumbnail(1000)[0])
         return pixels
     except MemoryError as error:
-        raise InputError(f"{path}: {image.width} x {image.height} pixels do not fit into the memory") from error
+        raise NotNow(f"{path}: {image.width} x {image.height} pixels do not fit into the memory") from error
     except Exception as error:  # as above
         raise _damaged(path, error) from error
 

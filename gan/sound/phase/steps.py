@@ -7,7 +7,6 @@ onsets, and which of it is to be trusted.
 
 import json
 import math
-import warnings
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from gan.errors import InputError
-from gan.files import atomic_write
 from gan.plain import made_of
 from gan.sound.phase.cells import level_of
 from gan.sound.phase.compiled import compiled
 from gan.sound.phase.pghi import GAUSSIAN
 from gan.sound.settings import SpectrogramSettings
+from gan.tensors import Format, with_weights
 
 # A patch is of frames n - 2 to n + 3 and bins k - 2 to k + 3 around the steps that begin at cell (n, k).
 BEFORE, SIDE = 2, 6
@@ -34,7 +30,7 @@ _CLIP, _SCALE = np.float32(7.0), np.float32(0.3)
 # Window length over hop length that the rotation of the time steps, and so the weights, are for.
 _OVERLAP = 4
 _CELLS_AT_ONCE = 4096
-_FORMAT = "phase steps 1"
+_FORMAT = Format("phase steps 1", "weights", "weights of `gan train-phase`")
 
 
 class PhaseSteps(nn.Module):
@@ -100,10 +96,8 @@ class PhaseSteps(nn.Module):
             path: The file.
             about: What there is to say of them, e.g. licences; plain data.
         """
-        weights = {name: weight.detach().cpu().contiguous() for name, weight in self.state_dict().items()}
-        metadata = {"format": _FORMAT, "hidden": json.dumps(self.hidden), "about": json.dumps(about)}
-        with atomic_write(path) as part:
-            part.write_bytes(save(weights, metadata))
+        metadata = {"hidden": json.dumps(self.hidden), "about": json.dumps(about)}
+        _FORMAT.write(path, self.state_dict(), metadata)
 
     @classmethod
     def load(cls, path: Path) -> "PhaseSteps":
@@ -112,21 +106,9 @@ class PhaseSteps(nn.Module):
         Raises:
             InputError: If the file is missing, damaged, or something else.
         """
-        try:
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != _FORMAT:
-                    raise InputError(f"{path}: holds no weights of `gan train-phase`")
-                hidden = made_of(tuple[int, ...], json.loads(metadata["hidden"]), "hidden")
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                # First without memory, of which a few wrong numbers could ask for any amount; whatever they are worth.
-                with torch.device("meta"), warnings.catch_warnings(action="ignore"):
-                    cls(hidden).load_state_dict(weights, assign=True)
-                network = cls(hidden)
-                network.load_state_dict(weights)
-        except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError, OverflowError) as error:
-            raise InputError(f"{path}: cannot be read as weights ({type(error).__name__}: {error})") from error
-        return network.eval().requires_grad_(False)
+        with _FORMAT.read(path) as (metadata, weights):
+            hidden = made_of(tuple[int, ...], json.loads(metadata["hidden"]), "hidden")
+            return with_weights(lambda: cls(hidden), weights)
 
 
 def trained_for(settings: SpectrogramSettings) -> bool:
