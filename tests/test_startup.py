@@ -35,7 +35,7 @@ BUDGETS = {
     "gan evaluate --help": (PARSER, 42),
     "gan blind --help": (TORCH, 130),
     "gan info --help": (NOTHING, 46),
-    "gan train-phase --help": (LIGHTNING, 67),
+    "gan train-phase --help": (LIGHTNING, 72),
     "python train.py --help": (LIGHTNING, 152),
 }
 
