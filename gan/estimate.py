@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import psutil
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.profilers import SimpleProfiler
 
 from gan.errors import InputError
@@ -267,14 +268,19 @@ def estimate(cli: TrainingCLI, asked: Any, train: Callable[[], None]) -> Estimat
     }
     parts["evaluate"] = max(0.0, evaluated - plain)
     every = {part: asked[part].every_n_epochs for part in _PARTS}
-    n_epochs = asked.trainer.max_epochs if (asked.trainer.max_epochs or -1) > 0 else None
     evaluates = Run(folder).best_checkpoint.exists()
     n_batches = len(cli.datamodule.train_dataloader())
     batch_seconds = statistics.fmean(
         (epoch.last_batch - epoch.start) / min(_N_BATCHES, n_batches) for epoch in epochs[1:]
     )
     end_seconds = plain - parts["listen"] - parts["watchdog"] + sum(parts[part] / every[part] for part in _PARTS)
-    (checkpoint, *_), (moment, *_) = Run(folder).whole_epochs(), sorted((folder / "listen").glob("epoch_*"))
+    once_seconds = epochs[0].start - meter.began + ends[0] - plain + evaluates * (ends[1] - evaluated)
+    n_epochs = asked.trainer.max_epochs if (asked.trainer.max_epochs or -1) > 0 else None
+    if asked.trainer.max_time is not None:
+        seconds = (Timer(asked.trainer.max_time).time_remaining() or 0.0) - once_seconds
+        n_within = max(1, int(seconds / (n_batches * batch_seconds + end_seconds)))
+        n_epochs = n_within if n_epochs is None else min(n_within, n_epochs)
+    checkpoint, moments = Run(folder).whole_epochs()[0], sorted((folder / "listen").glob("epoch_*"))
     minutes = asked.checkpoint.every_minutes
     saves_within = minutes is not None and n_batches * batch_seconds > 60 * minutes
     n_checkpoints = asked.checkpoint.n_kept * (1 + saves_within) + evaluates
@@ -286,11 +292,11 @@ def estimate(cli: TrainingCLI, asked: Any, train: Callable[[], None]) -> Estimat
         asked.data.batch_size,
         batch_seconds,
         end_seconds,
-        epochs[0].start - meter.began + ends[0] - plain + evaluates * (ends[1] - evaluated),
+        once_seconds,
         memory.most,
         max(1, memory.most_of_batches - meter.bytes_before),
         n_checkpoints * checkpoint.stat().st_size,
-        _n_bytes_in(folder / "listen" / "references") + n_heard * _n_bytes_in(moment),
+        _n_bytes_in(folder / "listen" / "references") + sum(map(_n_bytes_in, moments[:1])) * n_heard,
         grown[1] / every["listen"] + max(0, grown[2] - grown[1]) / every["evaluate"],
         cli.datamodule.store.n_bytes,
         *memory.free_and_total(),

@@ -60,10 +60,17 @@ def test_parts_add_up():
     assert "in all: no end is given" in endless.lines()
 
 
-def test_without_end_or_evaluation(estimated, capsys):
-    estimated("--trainer.max_epochs=-1", "--trainer.max_time=00:01:00:00")
+def test_without_end_evaluation_or_files(estimated, capsys):
+    estimated("--trainer.max_epochs=-1")
     assert "in all: no end is given" in capsys.readouterr().out
+    assert estimated("--listen.n_kept=0").listening_bytes == 0
     assert estimated("--evaluate.every_n_epochs=5").end_seconds > 0
+
+
+def test_a_given_time_is_the_end(estimated):
+    found = estimated("--trainer.max_epochs=-1", "--trainer.max_time=00:01:00:00")
+    assert found.seconds == pytest.approx(3600, abs=found.epoch_seconds)
+    assert estimated("--trainer.max_time=00:01:00:00").n_epochs == 4
 
 
 def test_it_is_no_way_to_go_on(in_folder_of_runs, capsys):
