@@ -5,11 +5,9 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
-from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Timer
+from lightning import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -17,11 +15,11 @@ from torch.optim.swa_utils import AveragedModel
 
 from gan.errors import InputError
 from gan.model.augment import Augment
+from gan.model.calibration import calibrate
 from gan.model.losses import AdversarialLoss
 from gan.model.penalties import Penalty, refuse_batch_norm
+from gan.model.schedule import progress_of, rebase
 from gan.seed import derive_seed
-
-_CALIBRATION_BATCH, _CALIBRATION_BATCHES = 64, 4
 
 
 class GAN(LightningModule):
@@ -217,7 +215,7 @@ class GAN(LightningModule):
         """Let the learning rates fall where the end of the run is near."""
         if self.lr_scheduler is not None or not self.lr_decay:
             return
-        self._lr_factor = min(1.0, (1.0 - _progress(self.trainer)) / self.lr_decay)
+        self._lr_factor = min(1.0, (1.0 - progress_of(self.trainer)) / self.lr_decay)
         for optimizer, rate in zip(self._two_optimizers(), (self.generator_lr, self.discriminator_lr), strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = self._lr_factor * rate
@@ -339,7 +337,7 @@ class GAN(LightningModule):
                 if self.lr_scheduler is not None:
                     group["initial_lr"] = rate
         for scheduler, rate in zip(checkpoint["lr_schedulers"], rates, strict=False):
-            _rebase(scheduler, rate)
+            rebase(scheduler, rate)
 
     def on_fit_start(self) -> None:
         """Compile, in place: names of weights stay. The averaged generator, which is for other sizes too, is not."""
@@ -373,48 +371,10 @@ class GAN(LightningModule):
         decay = min(self.ema_decay, (1 + self.batches_seen) / (10 + self.batches_seen))
         torch._foreach_lerp_(averages, values, 1 - decay)
 
-    @torch.no_grad()
     def calibrate_average(self) -> None:
-        """Give the averaged generator batch statistics of its own.
+        """Give the averaged generator batch statistics of its own; see `calibrate`.
 
-        Neither the trained generator's nor their average fit the averaged weights: samples would be dim and blurred,
-        and worse the longer the average is. Done after the last batch of each epoch; before the first batch it makes
-        samples of the untrained generator what they will be in training.
+        Done after the last batch of each epoch; before the first batch it makes samples of the untrained generator what
+        they will be in training.
         """
-        norms = [layer for layer in self.ema.modules() if isinstance(layer, _BatchNorm)]
-        if not norms:
-            return
-        momenta = [layer.momentum for layer in norms]
-        for layer in norms:
-            layer.reset_running_stats()
-            layer.momentum = None  # the mean over all batches
-        self.ema.train()
-        source = torch.Generator().manual_seed(derive_seed(self.seed, "calibrate", self.batches_seen))
-        for _ in range(_CALIBRATION_BATCHES):
-            latents = torch.randn(_CALIBRATION_BATCH, self.latent_dim, generator=source)
-            labels = [torch.arange(_CALIBRATION_BATCH, device=self.device) % self.n_classes] if self.n_classes else []
-            self.ema(latents.to(self.device), *labels)
-        for layer, momentum in zip(norms, momenta, strict=True):
-            layer.momentum = momentum
-
-
-def _progress(trainer: Trainer) -> float:
-    """How much of a run is done, in [0, 1], by that of its limits which is reached first; 0 if it has none."""
-    shares = [0.0]
-    if trainer.max_epochs is not None and trainer.max_epochs > 0:
-        shares.append(trainer.current_epoch / trainer.max_epochs)
-    if trainer.max_steps > 0:
-        shares.append(trainer.global_step / trainer.max_steps)
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, Timer) and (remaining := callback.time_remaining()) is not None:
-            elapsed = callback.time_elapsed()
-            shares.append(elapsed / (elapsed + max(0.0, remaining)))
-    return min(1.0, max(shares))
-
-
-def _rebase(scheduler: dict[str, Any], rate: float) -> None:
-    """Make a saved schedule one of another learning rate, and those that it consists of."""
-    if "base_lrs" in scheduler:
-        scheduler["base_lrs"] = [rate] * len(scheduler["base_lrs"])
-    for part in scheduler.get("_schedulers", ()):
-        _rebase(part, rate)
+        calibrate(self.ema, self.latent_dim, self.n_classes, derive_seed(self.seed, "calibrate", self.batches_seen))
