@@ -1,6 +1,6 @@
 """What a second process brings: the same training by one process and by two, with the same batch each or half of it.
 
-python benchmarks/scaling.py [--rounds 3] [OPTIONS OF train.py]     about 10 minutes on two cores
+python benchmarks/scaling.py [--rounds 3] [--batch 64] [OPTIONS OF train.py]     about 10 minutes on two cores
 
 Each process has one thread. `weak`: each has the whole batch, so a step sees twice as many crops; `strong`: each has
 half of the batch. `two threads` is one process that uses both cores by itself. Trainings of two epochs are made by
@@ -24,20 +24,15 @@ import torch  # noqa: E402
 from gan.data.demo import make_demo  # noqa: E402
 from gan.run import newest_run  # noqa: E402
 
-BATCH = 64
-# Processes, threads of each, crops of a batch of each.
-WAYS = {
-    "one process": (1, 1, BATCH),
-    "weak": (2, 1, BATCH),
-    "strong": (2, 1, BATCH // 2),
-    "two threads": (1, 2, BATCH),
-}
+# Processes, threads of each, and of how many parts of a batch each has one.
+WAYS = {"one process": (1, 1, 1), "weak": (2, 1, 1), "strong": (2, 1, 2), "two threads": (1, 2, 1)}
 QUIET = ["--listen.every_n_epochs=1000", "--evaluate.every_n_epochs=1000", "--watchdog.every_n_epochs=1000"]
 
 
-def crops_per_second(way: str, options: list[str], folder: Path) -> float:
+def crops_per_second(way: str, batch: int, options: list[str], folder: Path) -> float:
     """Of the second epoch of a training."""
-    n_processes, n_threads, batch = WAYS[way]
+    n_processes, n_threads, n_parts = WAYS[way]
+    batch //= n_parts
     root = folder / way.replace(" ", "_")
     command = [
         *(sys.executable, str(ROOT / "train.py")),
@@ -56,6 +51,7 @@ def main() -> None:
     """Train by turns, print."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=64)
     given, options = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -66,7 +62,7 @@ def main() -> None:
         speeds: dict[str, list[float]] = {way: [] for way in WAYS}
         for _ in range(given.rounds):
             for way, found in speeds.items():
-                found.append(crops_per_second(way, options, folder))
+                found.append(crops_per_second(way, given.batch, options, folder))
     print("| | crops/s | x one process |\n| --- | --- | --- |")
     for way, found in speeds.items():
         ratio = statistics.median(ours / one for ours, one in zip(found, speeds["one process"], strict=True))

@@ -9,6 +9,12 @@ import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+CONFIGS = Path(__file__).parent.parent / "configs"
+NARROW = [
+    "--data.n_frames=64",
+    *(f"--model.{name}.init_args.base_channels=4" for name in ("generator", "discriminator")),
+]
+NARROW += ["--trainer.accelerator=cpu"]
 
 
 @pytest.fixture
@@ -53,10 +59,24 @@ def test_growth_is_a_slope_with_its_error(soak):
             ["| images | 60 | 300 |", "| crop"],
         ),
         (["data.py", "--rounds=1", "--seconds=0.1", "--minutes=3", "--epochs=1"], ["3 images,", "| recording |"]),
+        (
+            [
+                "step.py",
+                "--epochs=1",
+                "--data.images=images",
+                f"--config={CONFIGS}/dcgan.yaml",
+                "--data.batch_size=4",
+                *NARROW,
+            ],
+            ["4 images of 64 x 64, 11 batches an epoch", "| tuned |", "| example |"],
+        ),
+        (["scaling.py", "--rounds=1", "--batch=4", *SMALL], ["| weak |", "| two threads |"]),
     ],
     ids=lambda value: value[0] if value[0].endswith(".py") else "",
 )
-def test_they_run(tmp_path, command, said):
+def test_they_run(tmp_path, write_image, command, said):
+    for index in range(48):
+        write_image(tmp_path / "images" / f"{index:02d}.png", n_frames=64, seed=index)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, BENCHMARKS / command[0], *command[1:]],
