@@ -10,11 +10,8 @@ import pytest
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 CONFIGS = Path(__file__).parent.parent / "configs"
-NARROW = [
-    "--data.n_frames=64",
-    *(f"--model.{name}.init_args.base_channels=4" for name in ("generator", "discriminator")),
-]
-NARROW += ["--trainer.accelerator=cpu"]
+SMALL = ["--data.images=images", "--data.n_frames=64", "--trainer.accelerator=cpu"]
+SMALL += [f"--model.{network}.init_args.base_channels=4" for network in ("generator", "discriminator")]
 
 
 @pytest.fixture
@@ -60,14 +57,7 @@ def test_growth_is_a_slope_with_its_error(soak):
         ),
         (["data.py", "--rounds=1", "--seconds=0.1", "--minutes=3", "--epochs=1"], ["3 images,", "| recording |"]),
         (
-            [
-                "step.py",
-                "--epochs=1",
-                "--data.images=images",
-                f"--config={CONFIGS}/dcgan.yaml",
-                "--data.batch_size=4",
-                *NARROW,
-            ],
+            ["step.py", "--epochs=1", f"--config={CONFIGS}/dcgan.yaml", *SMALL, "--data.batch_size=4"],
             ["4 images of 64 x 64, 11 batches an epoch", "| tuned |", "| example |"],
         ),
         (["scaling.py", "--rounds=1", "--batch=4", *SMALL], ["| weak |", "| two threads |"]),
