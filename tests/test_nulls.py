@@ -28,8 +28,8 @@ MAY_BE_NULL = {
 }  # fmt: skip
 
 
-class Parsed(train.GANCLI):
-    """Makes nothing."""
+class _Unmade:
+    """Makes nothing: only the command line is parsed."""
 
     def before_instantiate_classes(self) -> None:
         pass
@@ -41,17 +41,12 @@ class Parsed(train.GANCLI):
         pass
 
 
-class ParsedPhase(PhaseCLI):
-    """Makes nothing."""
+class Parsed(_Unmade, train.GANCLI):
+    pass
 
-    def before_instantiate_classes(self) -> None:
-        pass
 
-    def instantiate_classes(self) -> None:
-        pass
-
-    def train(self) -> None:
-        pass
+class ParsedPhase(_Unmade, PhaseCLI):
+    pass
 
 
 class Margin(Hinge):
