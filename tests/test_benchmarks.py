@@ -50,7 +50,7 @@ def test_growth_is_a_slope_with_its_error(soak):
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (["soak.py", "--minutes=0.3"], ["| own MB |", "threads: +0.000 ± 0.000  in 1,000 epochs: flat"]),
+        (["soak.py", "--minutes=0.3"], ["| own MB |", "threads: ", "folder: ", "in 1,000 epochs: may grow"]),
         (
             ["store.py", "--images=300", "--against=60", "--rounds=1", "--batches=2"],
             ["| images | 60 | 300 |", "| crop"],
@@ -76,7 +76,7 @@ def test_they_run(tmp_path, write_image, command, said):
         text=True,
         check=False,
     )
-    # Memory still grows in the quarter of a minute that a soak has here.
+    # In the quarter of a minute that a soak has here, memory still grows, and so may anything that starts late.
     assert done.returncode in ((0, 1) if command[0] == "soak.py" else (0,)), done.stderr
     for line in said:
         assert line in done.stdout
