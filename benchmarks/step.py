@@ -1,15 +1,19 @@
 """What a batch costs: written by hand, as PyTorch's DCGAN example has it, and by `python train.py` with all of it.
 
-python benchmarks/step.py [--epochs 3] [OPTIONS OF train.py]     about a quarter of an hour on two cores
+python benchmarks/step.py [--epochs 3] [--size 128x128] [OPTIONS OF train.py]     a quarter of an hour on two cores
+
+On an accelerator, for each of 128x128, 256x256 and 1024x256:
+python benchmarks/step.py --size 256x256 --trainer.precision bf16-mixed --model.compile true
 
 The same networks, batches and loss, by turns: after each batch of a real training the same batch is given to
 loops of a few lines that do nothing but train copies of its networks: `plain` as one writes it first, `example` as
-pytorch/examples/dcgan does (a backward pass and a number read for each part), `tuned` with what makes ours fast. What
-ours does at the end of each epoch, listening, validating and saving, is added in the last column. Operations, those of
-penalties left out, are counted by torch, and set against a matrix product of the same minutes.
+pytorch/examples/dcgan does (a backward pass and a number read for each part), `tuned` with what makes ours fast, the
+precision and the compiler if they are asked for. What ours does at the end of each epoch, listening, validating and
+saving, is added in the last column. Operations, those of penalties left out, are counted by torch, and set against a
+matrix product of the same minutes and precision.
 
-Without other options it is the recipe of configs/dcgan.yaml, whose loss the example can have, with 32 channels and
-crops of 128 x 128 of 1300 sounds that are made for it.
+Without --config it is the recipe of configs/dcgan.yaml, whose loss the example can have, with 32 channels; without
+--data.images crops of 1300 sounds that are made for it.
 """
 
 import argparse
@@ -26,6 +30,7 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 from lightning import Callback, LightningModule, Trainer  # noqa: E402
+from lightning.pytorch.plugins import Precision  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.optim import Adam  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
@@ -38,8 +43,8 @@ from gan.sound.encoder import encode_recordings  # noqa: E402
 from gan.sound.settings import SpectrogramSettings  # noqa: E402
 from gan.training import run_training  # noqa: E402
 
-# Multiplied to find out what the machine can do.
-_SIDE = 3072
+# Of the matrices that are multiplied to find out what the machine can do, and an accelerator.
+_SIDE, _SIDE_THERE = 3072, 8192
 
 
 class Plain:
@@ -96,9 +101,18 @@ class Tuned(Plain):
     memory_format = torch.channels_last
     fused = True
 
-    def __init__(self, gan: GAN) -> None:
+    def __init__(self, gan: GAN, precision: Precision) -> None:
         super().__init__(gan)
+        self.precision = precision
+        if gan._is_to_compile:
+            self.generator.compile()
+            self.discriminator.compile()
         self.averages = [weight.detach().clone() for weight in self.generator.parameters()]
+
+    def step(self, real: Tensor) -> None:
+        """In the precision of the training."""
+        with self.precision.forward_context():
+            super().step(real)
 
     def before_generator(self) -> None:
         """The discriminator's weights need no gradient now."""
@@ -149,10 +163,12 @@ class SideBySide(Callback):
         assert isinstance(pl_module, GAN)
         if pl_module.n_classes:
             raise SystemExit("the loops know of no labels")
-        self.loops = {"tuned": Tuned(pl_module), "plain": Plain(pl_module)}
+        self.precision = trainer.precision_plugin
+        self.loops = {"tuned": Tuned(pl_module, self.precision), "plain": Plain(pl_module)}
         if isinstance(pl_module.loss, NonSaturating) and pl_module.penalty is None:
             self.loops["example"] = Example(pl_module)
-        self.matrices = torch.randn(2, _SIDE, _SIDE, device=pl_module.device)
+        side = _SIDE if pl_module.device.type == "cpu" else _SIDE_THERE
+        self.matrices = torch.randn(2, side, side, device=pl_module.device)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """An epoch is over when the next one's first batch is there: all that lies between was its end."""
@@ -170,7 +186,8 @@ class SideBySide(Callback):
         for name, loop in self.loops.items():
             loop.step(self.images)
             seconds[name] = self._seconds_since()
-        torch.matmul(*self.matrices)
+        with self.precision.forward_context():
+            torch.matmul(*self.matrices)
         self.batches.append(seconds | {"product": self._seconds_since()})
         tuned = self.loops["tuned"]
         # The counter cannot see through a penalty's derivatives of derivatives.
@@ -195,10 +212,10 @@ class SideBySide(Callback):
         means = {name: [sum(each[name] for each in four) / 4 for four in fours] for name in self.batches[0]}
         product = statistics.median(means.pop("product"))
         end = statistics.median(self.ends) / n_batches
-        peak = 2 * _SIDE**3 / product
+        peak = 2 * self.matrices.shape[-1] ** 3 / product
         shape = " x ".join(map(str, self.images.shape[2:]))
         about = f"{n_images} images of {shape}, {n_batches} batches an epoch, {torch.get_num_threads()} threads"
-        print(f"\n{about}, {self.n_operations / 1e9:.0f} GFLOP a batch; a matrix product: {peak / 1e9:.0f} GFLOP/s")
+        print(f"\n{about}, {self.n_operations / 1e9:.0f} GFLOP a batch; a matrix product: {peak / 1e9:,.0f} GFLOP/s")
         print("| | images/s | share of the matrix product's | ours is x times as fast | with ends of epochs |")
         print("| --- | --- | --- | --- | --- |")
         ours = means["ours"]
@@ -214,7 +231,9 @@ def main() -> int:
     """Train by turns, print."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--size", default="128x128")
     given, options = parser.parse_known_args()
+    n_freqs, n_frames = map(int, given.size.split("x"))
     beside = SideBySide()
 
     class TurnsCLI(train.GANCLI):
@@ -225,13 +244,18 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        if not options:
+        if not any(option.startswith("--data.images") for option in options):
             make_demo(folder)
-            settings = SpectrogramSettings(sample_rate=8000, n_fft=256, hop_length=64, win_length=256)
+            # A sound of a second is as long as a crop, or longer.
+            n_fft = 2 * n_freqs
+            hop_length = min(8192 // n_frames, n_fft // 4)
+            settings = SpectrogramSettings(sample_rate=8000, n_fft=n_fft, hop_length=hop_length, win_length=n_fft)
             encode_recordings(folder / "recordings", folder / "small", settings)
-            options = [f"--config={ROOT / 'configs/dcgan.yaml'}", f"--data.images={folder / 'small'}"]
-            options += ["--data.batch_size=64", "--model.ema_decay=0.995"]
-            options += [f"--model.{network}.init_args.base_channels=32" for network in ("generator", "discriminator")]
+            options = [f"--data.images={folder / 'small'}", f"--data.n_frames={n_frames}", *options]
+        if not any(option.startswith("--config") for option in options):
+            recipe = [f"--config={ROOT / 'configs/dcgan.yaml'}", "--data.batch_size=64", "--model.ema_decay=0.995"]
+            recipe += [f"--model.{network}.init_args.base_channels=32" for network in ("generator", "discriminator")]
+            options = [*recipe, *options]
         options += [f"--trainer.max_epochs={given.epochs + 1}", f"--trainer.default_root_dir={folder / 'runs'}"]
         if code := run_training(TurnsCLI, options):
             return code

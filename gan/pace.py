@@ -7,8 +7,20 @@ from collections import deque
 from typing import Any, cast
 
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.callbacks import Timer, TQDMProgressBar
+from torch import Tensor
 from tqdm import tqdm
+
+
+class Bar(TQDMProgressBar):
+    """Lightning's, with the losses of the last batch as the module holds them.
+
+    What Lightning itself shows there is read from the device after every batch, be it shown or not.
+    """
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """The losses, read now; short, or the last ones would be cut off."""
+        return {name.removeprefix("loss/"): value for name, value in _losses(pl_module).items()}
 
 
 class Pace(Callback):
@@ -58,7 +70,7 @@ class Pace(Callback):
             logger.log_metrics({"time/epoch": self._laps[-1]}, step=cast(int, pl_module.batches_seen))
         if not self.lines or not trainer.is_global_zero:
             return
-        values = ", ".join(f"{name} {float(value):.3f}" for name, value in trainer.progress_bar_metrics.items())
+        values = ", ".join(f"{name} {value:.3f}" for name, value in _losses(pl_module).items())
         print(
             f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}: {self._laps[-1]:.1f} s{self._left(trainer)}, "
             f"{values}",
@@ -75,3 +87,8 @@ class Pace(Callback):
             if isinstance(callback, Timer) and (remaining := callback.time_remaining()) is not None:
                 seconds = min(seconds, max(0.0, remaining))
         return f", {tqdm.format_interval(seconds)} left"
+
+
+def _losses(module: LightningModule) -> dict[str, float]:
+    latest = cast(dict[str, Tensor], module.latest)
+    return {name: float(value) for name, value in sorted(latest.items()) if name.startswith("loss/")}

@@ -17,7 +17,7 @@ from jsonargparse import set_parsing_settings
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Checkpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -26,7 +26,7 @@ from gan.checkpoints import DISK_FULL, AtomicCheckpointIO, Checkpoints, made_by
 from gan.errors import Diverged, InputError, Stopped, one_line
 from gan.files import atomic_write
 from gan.nulls import refuse_nulls
-from gan.pace import Pace
+from gan.pace import Bar, Pace
 from gan.resuming import compare_made_by, keep_others_out, load_weights, newest_undamaged, put_aside_newer
 from gan.run import Run, new_run, newest_run
 from gan.trained import said_by_class
@@ -147,7 +147,7 @@ class TrainingCLI(LightningCLI):
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         if bar:
             # The losses beside it are read from the device, which has to have done all that it was given until then.
-            callbacks.append(TQDMProgressBar(1 if trainer.strategy.root_device.type == "cpu" else 10))
+            callbacks.append(Bar(1 if trainer.strategy.root_device.type == "cpu" else 10))
         callbacks.insert(0, RunFolder(self))
         # After what listens and measures, whose time is an epoch's too; before what writes its state down.
         last = sum(not isinstance(callback, Checkpoint) for callback in callbacks)

@@ -81,6 +81,17 @@ def test_the_generator_learns_through_it():
     assert float(given.grad.sum()) == int((out > -1.0).sum())
 
 
+def test_no_batch_waits_for_a_number():
+    """Tensors of the meta device have none; to ask for one raises."""
+    with torch.device("meta"):
+        augment = Augment(0.5, images_to_certainty=1000)
+        for _ in range(5):
+            seen = augment(torch.rand(8, 1, 16, 20))
+            augment.update(seen.mean((1, 2, 3)), -seen.mean((1, 2, 3)), relative=True)
+    assert seen.shape == (8, 1, 16, 20)
+    assert augment.probability.is_meta
+
+
 def test_the_same_seed_changes_alike():
     given = images()
     options = {"time_shift": 0.25, "frequency_shift": 3, "attenuation": 0.1, "time_mask": 0.3, "band_mask": 0.3}

@@ -6,6 +6,7 @@ import pytest
 import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import Timer
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 
 from gan.data.crops import Batch
@@ -20,12 +21,12 @@ from gan.seed import derive_seed
 SIZE = (32, 32)
 
 
-def small_gan(**options) -> GAN:
+def small_gan(loss=None, **options) -> GAN:
     torch.manual_seed(0)
     return GAN(
         Generator(SIZE, latent_dim=8, base_channels=8),
         Discriminator(SIZE, base_channels=8, normalization="none"),
-        NonSaturating(),
+        loss or NonSaturating(),
         **options,
     )
 
@@ -124,6 +125,28 @@ def test_samples_come_from_the_average_one_by_one(tmp_path):
     torch.testing.assert_close(torch.cat([gan.sample(latent[None]) for latent in latents]), together)
     for name, value in copies(gan).items():
         torch.testing.assert_close(value, state[name], rtol=0, atol=0)
+
+
+class Readings(TorchDispatchMode):
+    """Counts how often a number is read from a tensor, for which an accelerator would have to be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.n += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
+
+
+def test_no_batch_waits_for_a_number(tmp_path):
+    counts = []
+    for n_batches in (4, 9):  # what is logged is read every tenth
+        options = {"penalty": R1(1.0, every=2), "gradient_clip": 1.0, "n_discriminator_steps": 2}
+        with Readings() as readings:
+            trained(small_gan(loss=RelativisticPairing(), **options), tmp_path, n_batches)
+        counts.append(readings.n)
+    assert counts[0] == counts[1] > 0
 
 
 def test_the_same_seed_gives_the_same_weights(tmp_path):

@@ -15,9 +15,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
+import torch
 from conftest import music
 
 from gan.progress import Progress, each, say
+from gan.run import newest_run
+from gan.saved import load_checkpoint
 
 ROOT = str(Path(__file__).parent.parent)
 LINE = re.compile(r"(.+): (\d+)%, (\d+) of (\d+) \w+, ([\d:]+)(?:, ([\d:]+) left)?(?:, (.*))?")
@@ -220,6 +223,21 @@ def test_a_real_terminal_and_a_real_file(tmp_path):
     assert finished.stderr == ""
 
 
+def test_the_losses_beside_a_trainings_bar(tmp_path, write_image):
+    for index in range(12):
+        write_image(tmp_path / "images" / f"{index:02d}.png", n_frames=64, seed=index)
+    options = ["--data.n_frames=64", "--data.batch_size=4", "--trainer.max_epochs=1", "--trainer.accelerator=cpu"]
+    options += [f"--model.{network}.init_args.base_channels=4" for network in ("generator", "discriminator")]
+    shown = on_a_terminal(
+        f"{ROOT}/train.py", f"--data.images={tmp_path}/images", f"--trainer.default_root_dir={tmp_path}", *options
+    )
+    # In 100 columns.
+    found = re.findall(r"Epoch 0: 100%.* 2/2 .*, discriminator=(.+), generator=(.+), penalty=(.+)\]", shown)
+    latest = load_checkpoint(newest_run(tmp_path).newest_checkpoint())["latest"]
+    expected = [float(latest[f"loss/{name}"]) for name in ("discriminator", "generator", "penalty")]
+    assert [float(each) for each in found[-1]] == pytest.approx(expected, rel=0.01)
+
+
 def test_say(capsys):
     say("a line")
     say("an error", file=sys.stderr)
@@ -285,6 +303,7 @@ def test_the_time_left_of_a_run(monkeypatch, capsys):
     lengths = [10.0 + 4.0 * (epoch % 5 == 4) for epoch in range(50)] + [20.0] * 50
     lengths[4] = 80.0
     pace, logged = Pace(lines=True), Logger()
+    latest = {"loss/fake": torch.tensor(0.5), "logits/fake": torch.tensor(3.0)}
     pace.on_train_start(None, None)
     for epoch, length in enumerate(lengths):
         if epoch in (60, 70):
@@ -294,14 +313,14 @@ def test_the_time_left_of_a_run(monkeypatch, capsys):
             now += 3600
             pace.load_state_dict(kept)
             pace.on_train_start(None, None)
-        trainer = SimpleNamespace(current_epoch=epoch, max_epochs=100, max_steps=-1, progress_bar_metrics={"loss": 0.5})
+        trainer = SimpleNamespace(current_epoch=epoch, max_epochs=100, max_steps=-1)
         trainer.callbacks, trainer.loggers, trainer.is_global_zero = [], [logged], True
         now += length - (spent if epoch == 70 else 0.0)
-        pace.on_train_epoch_end(trainer, SimpleNamespace(batches_seen=5 * epoch))
+        pace.on_train_epoch_end(trainer, SimpleNamespace(batches_seen=5 * epoch, latest=latest))
     assert logged.curve == {5 * epoch: length for epoch, length in enumerate(lengths)}
     said = capsys.readouterr().out.splitlines()
-    assert said[1] == "epoch 2 of 100: 10.0 s, 16:20 left, loss 0.500"
-    assert said[99] == "epoch 100 of 100: 20.0 s, loss 0.500"
+    assert said[1] == "epoch 2 of 100: 10.0 s, 16:20 left, loss/fake 0.500"
+    assert said[99] == "epoch 100 of 100: 20.0 s, loss/fake 0.500"
     left = [seconds(line.split(", ")[1].removesuffix(" left")) for line in said[:99]]
     for epoch in range(4, 20):
         # Of the pace up to then, which is all that can be known.
@@ -309,5 +328,5 @@ def test_the_time_left_of_a_run(monkeypatch, capsys):
     for epoch in range(60, 99):
         assert left[epoch] == pytest.approx(20.0 * (99 - epoch), rel=0.01)
     trainer.max_epochs = -1
-    pace.on_train_epoch_end(trainer, SimpleNamespace(batches_seen=500))
+    pace.on_train_epoch_end(trainer, SimpleNamespace(batches_seen=500, latest={}))
     assert "left" not in capsys.readouterr().out

@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from gan.errors import InputError
 
@@ -36,7 +35,7 @@ class Augment(nn.Module):
         band_mask: Greatest share of the height that is silenced.
 
     Attributes:
-        probability: What it is now; part of the state.
+        probability: What it is now, a scalar on the device of the module; part of the state.
 
     Raises:
         InputError: If a share lies outside [0, 1] or a number makes no sense.
@@ -46,6 +45,8 @@ class Augment(nn.Module):
     _BATCHES = 4
     # Above it the changes leak into what is generated (section 2.2 of the paper).
     _HIGHEST = 0.8
+
+    probability: Tensor
 
     def __init__(
         self,
@@ -76,7 +77,8 @@ class Augment(nn.Module):
                 f"model.augment's images_to_certainty is {images_to_certainty} and frequency_shift {frequency_shift}; "
                 "they must be at least 1 and 0"
             )
-        self.probability = probability
+        # Never asked for as a number in a batch, which would wait for the device. No weight, so not saved as one.
+        self.register_buffer("probability", torch.tensor(probability), persistent=False)
         self.target = target
         self.images_to_certainty = images_to_certainty
         self.time_shift = time_shift
@@ -95,12 +97,33 @@ class Augment(nn.Module):
         Returns:
             The same shape and range.
         """
-        if self.probability == 0:
+        device = images.device
+        if device.type == "cpu" and self.probability == 0:
             return images
-        images = self._shifted(images)
-        images = self._quieter(images)
-        images = self._masked(images, -1, self.time_mask)
-        return self._masked(images, -2, self.band_mask)
+        n_freqs, n_frames = images.shape[-2:]
+        rows, is_heard_row = self._drawn(images, n_freqs, self.frequency_shift, self.band_mask)
+        frames, is_heard_frame = self._drawn(images, n_frames, round(self.time_shift * n_frames), self.time_mask)
+        places = n_frames * rows[:, :, None] + frames[:, None]
+        images = images.flatten(1).gather(1, places.flatten(1)).view_as(images)
+        by = 2 * self.attenuation * torch.rand(len(images), device=device) * self._chosen(images)
+        images = (images - by[:, None, None, None]).clamp_min(_FLOOR)
+        is_heard = is_heard_row[:, :, None] & is_heard_frame[:, None]
+        return torch.where(is_heard[:, None], images, _FLOOR)
+
+    def _chosen(self, images: Tensor) -> Tensor:
+        return torch.rand(len(images), device=images.device) < self.probability
+
+    def _drawn(self, images: Tensor, length: int, most: int, mask: float) -> tuple[Tensor, Tensor]:
+        """Which row or frame each one is taken from, and whether anything of it is heard, shape (batch, length)."""
+        n, device = len(images), images.device
+        by = torch.randint(-most, most + 1, (n,), device=device) * self._chosen(images)
+        source = torch.arange(length, device=device) - by[:, None]
+        width = mask * length * torch.rand(n, device=device) * self._chosen(images)
+        start = (length - width) * torch.rand(n, device=device)
+        place = torch.arange(length, device=device) + 0.5
+        is_masked = (place > start[:, None]) & (place < (start + width)[:, None])
+        is_there = (source >= 0) & (source < length)
+        return source.clamp(0, length - 1), is_there & ~is_masked
 
     def update(self, real_logits: Tensor, fake_logits: Tensor, relative: bool) -> None:
         """Steer the probability by how sure the discriminator is of real images.
@@ -120,45 +143,14 @@ class Augment(nn.Module):
         signs = torch.cat(self._signs)
         self._signs = []
         step = len(signs) / self.images_to_certainty
-        sure = float(signs.float().mean()) > self.target
-        self.probability = min(self._HIGHEST, max(0.0, self.probability + (step if sure else -step)))
+        is_sure = signs.float().mean() > self.target
+        self.probability = (self.probability + torch.where(is_sure, step, -step)).clamp(0.0, self._HIGHEST)
 
     def get_extra_state(self) -> dict[str, Any]:
         """The probability and what it will be steered by, for a checkpoint."""
-        return {"probability": self.probability, "signs": [signs.cpu() for signs in self._signs]}
+        return {"probability": float(self.probability), "signs": [signs.cpu() for signs in self._signs]}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Go on where a checkpoint was."""
-        self.probability = state["probability"]
-        self._signs = list(state["signs"])
-
-    def _chosen(self, images: Tensor) -> Tensor:
-        return torch.rand(len(images)) < self.probability
-
-    def _shifted(self, images: Tensor) -> Tensor:
-        n_freqs, n_frames = images.shape[-2:]
-        reach = self.frequency_shift, round(self.time_shift * n_frames)
-        if reach == (0, 0):
-            return images
-        # Drawn on the CPU, where they are needed as plain numbers, whatever device the images are on.
-        up, right = (torch.randint(-most, most + 1, (len(images),)) * self._chosen(images) for most in reach)
-        padded = pad(images, (reach[1], reach[1], reach[0], reach[0]), value=_FLOOR)
-        moved = [
-            image[:, reach[0] - row : reach[0] - row + n_freqs, reach[1] - frame : reach[1] - frame + n_frames]
-            for image, row, frame in zip(padded, up.tolist(), right.tolist(), strict=True)
-        ]
-        return torch.stack(moved).to(memory_format=torch.channels_last)
-
-    def _quieter(self, images: Tensor) -> Tensor:
-        by = 2 * self.attenuation * torch.rand(len(images)) * self._chosen(images)
-        return (images - by.to(images.device)[:, None, None, None]).clamp_min(_FLOOR)
-
-    def _masked(self, images: Tensor, side: int, most: float) -> Tensor:
-        length = images.shape[side]
-        width = most * length * torch.rand(len(images)) * self._chosen(images)
-        start = (length - width) * torch.rand(len(images))
-        place = torch.arange(length) + 0.5
-        mask = (place > start[:, None]) & (place < (start + width)[:, None])
-        shape = [len(images), 1, 1, 1]
-        shape[side] = length
-        return images.masked_fill(mask.view(shape).to(images.device), _FLOOR)
+        self.probability.fill_(state["probability"])
+        self._signs = [signs.to(self.probability.device) for signs in state["signs"]]

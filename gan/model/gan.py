@@ -96,7 +96,7 @@ class GAN(LightningModule):
         # Twice as fast on a CPU, and what tensor cores want.
         self.generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.discriminator = discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.ema = AveragedModel(self.generator, multi_avg_fn=self._move_average)
+        self.ema = AveragedModel(self.generator)
         self.ema.requires_grad_(False)
         self.loss = loss
         self.penalty = penalty
@@ -173,11 +173,9 @@ class GAN(LightningModule):
         self._discriminator_step(optimizer_d, real, fake.detach(), labels)
         if generators_turn:
             self._generator_step(optimizer_g, real, fake, labels)
-            self.ema.update_parameters(self.generator)
+            self._move_average()
         self.batches_seen += 1
         self._average_latest()
-        losses = {name: value for name, value in self.latest.items() if name.startswith("loss/")}
-        self.log_dict(losses, prog_bar=True, logger=False)
         if self.batches_seen % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._log(self.latest)
             if self.augment is not None:
@@ -367,9 +365,12 @@ class GAN(LightningModule):
         for logger in self.loggers:
             logger.log_metrics({name: float(value) for name, value in values.items()}, step=self.batches_seen)
 
-    def _move_average(self, averages: Any, values: Any, n_averaged: Any) -> None:
-        decay = min(self.ema_decay, (1 + self.batches_seen) / (10 + self.batches_seen))
-        torch._foreach_lerp_(averages, values, 1 - decay)
+    @torch.no_grad()
+    def _move_average(self) -> None:
+        """In place of AveragedModel's own way, which waits for the device to ask whether this is the first time."""
+        n_before = self.batches_seen
+        decay = min(self.ema_decay, (1 + n_before) / (10 + n_before)) if n_before else 0.0
+        torch._foreach_lerp_(list(self.ema.parameters()), list(self.generator.parameters()), 1 - decay)
 
     def calibrate_average(self) -> None:
         """Give the averaged generator batch statistics of its own; see `calibrate`.

@@ -29,6 +29,7 @@ class PhaseTraining(LightningModule):
 
     Attributes:
         batches_seen: Batches of the run so far, a resumed run's included: the x axis of all that is logged.
+        latest: The loss of the last batch, a scalar on the module's device, under its tag.
 
     Raises:
         InputError: If hidden is empty or lr not above 0.
@@ -44,12 +45,13 @@ class PhaseTraining(LightningModule):
         self.network = PhaseSteps(tuple(hidden))
         self.lr = lr
         self.batches_seen = 0
+        self.latest: dict[str, Tensor] = {}
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
         """Loss of a batch: features (n, 72), true steps (n, 2), complex, and what each step counts (n, 2)."""
         features, true_steps, weights = batch
         loss: Tensor = (von_mises_loss(self.network(features), true_steps) * weights).sum() / len(features)
-        self.log("loss/steps", loss, prog_bar=True, logger=False)
+        self.latest = {"loss/steps": loss.detach()}
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -57,7 +59,7 @@ class PhaseTraining(LightningModule):
         self.batches_seen += 1
         if self.batches_seen % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             for logger in self.loggers:
-                logger.log_metrics({"loss/steps": float(outputs["loss"])}, step=self.batches_seen)
+                logger.log_metrics({name: float(value) for name, value in self.latest.items()}, self.batches_seen)
 
     def configure_optimizers(self) -> Any:
         """Adam, its rate up and down again over the whole training."""
