@@ -1,21 +1,24 @@
 """The training step: what moves, what does not, and that it learns."""
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import Timer
+from torch.optim import Adam
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 
 from gan.data.crops import Batch
 from gan.errors import InputError
+from gan.model import endless, resnet
 from gan.model.augment import Augment
 from gan.model.dcgan import Discriminator, Generator
 from gan.model.gan import GAN
-from gan.model.losses import NonSaturating, RelativisticPairing
-from gan.model.penalties import R1
+from gan.model.losses import NonSaturating, RelativisticPairing, Wasserstein
+from gan.model.penalties import R1, R1R2, WassersteinGP
 from gan.seed import derive_seed
 
 SIZE = (32, 32)
@@ -147,6 +150,54 @@ def test_no_batch_waits_for_a_number(tmp_path):
             trained(small_gan(loss=RelativisticPairing(), **options), tmp_path, n_batches)
         counts.append(readings.n)
     assert counts[0] == counts[1] > 0
+
+
+class Elsewhere:
+    """Stands for a trainer on a device whose tensors hold no numbers and go with no others: the meta device."""
+
+    world_size, global_rank, log_every_n_steps = 1, 0, 1000
+
+    def __init__(self, gan: GAN) -> None:
+        self.strategy, self.gan = self, gan
+        self._lightning_optimizers = [Adam(gan.generator.parameters()), Adam(gan.discriminator.parameters())]
+
+    def backward(self, loss, optimizer) -> None:
+        loss.backward()
+
+
+@pytest.mark.parametrize("networks", ["dcgan", "labels", "resnet", "endless"])
+@pytest.mark.parametrize(
+    ("loss", "penalty"),
+    [
+        (RelativisticPairing(), R1R2(1.0)),
+        (Wasserstein(), WassersteinGP(1.0)),
+        (NonSaturating(), None),
+    ],
+    ids=["R1R2", "WassersteinGP", "none"],
+)
+def test_a_step_leaves_everything_on_the_device(networks, loss, penalty, monkeypatch):
+    # There is no such thing for that device.
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    plain = Discriminator(SIZE, base_channels=8, normalization="none")
+    generator, discriminator = {
+        "dcgan": lambda: (Generator(SIZE, base_channels=8), plain),
+        "labels": lambda: (
+            Generator(SIZE, base_channels=8, upsample="resize", n_classes=3),
+            Discriminator(SIZE, base_channels=8, normalization="none", n_classes=3),
+        ),
+        "resnet": lambda: (resnet.Generator(SIZE, base_channels=8), resnet.Discriminator(SIZE, base_channels=8)),
+        "endless": lambda: (endless.Generator(SIZE, base_channels=8), plain),
+    }[networks]()
+    gan = GAN(generator, discriminator, loss, penalty=penalty, augment=Augment(0.5), gradient_clip=1.0).to("meta")
+    gan.trainer = trainer = Elsewhere(gan)
+    labels = torch.zeros(4, dtype=torch.long, device="meta")
+    for number in range(6):
+        gan.training_step(Batch(torch.rand(4, 1, *SIZE, device="meta"), labels), number)
+    gan.calibrate_average()
+    sampled = gan.sample(torch.randn(2, gan.latent_dim), torch.zeros(2, dtype=torch.long) if gan.n_classes else None)
+    assert sampled.is_meta
+    assert all(value.is_meta for value in gan.latest.values())
+    assert trainer.gan.batches_seen == 6
 
 
 def test_the_same_seed_gives_the_same_weights(tmp_path):

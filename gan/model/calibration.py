@@ -26,11 +26,13 @@ def calibrate(generator: nn.Module, latent_dim: int, n_classes: int, seed: int) 
     momenta = [layer.momentum for layer in norms]
     for layer in norms:
         layer.reset_running_stats()
-        layer.momentum = None  # the mean over all batches
     generator.train()
     device = next(generator.parameters()).device
     source = torch.Generator().manual_seed(seed)
-    for _ in range(_N_BATCHES):
+    for number in range(_N_BATCHES):
+        for layer in norms:
+            # The mean over all batches.
+            layer.momentum = 1.0 / (number + 1)
         latents = torch.randn(_BATCH, latent_dim, generator=source)
         labels = [torch.arange(_BATCH, device=device) % n_classes] if n_classes else []
         generator(latents.to(device), *labels)
