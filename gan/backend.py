@@ -55,7 +55,7 @@ class Backend:
         n_jobs: Jobs at a time; -1 for as many as there are cores.
 
     Raises:
-        InputError: If there can be no scheduler, or n_jobs is 0.
+        InputError: If there can be no scheduler.
     """
 
     name: Name
@@ -63,8 +63,6 @@ class Backend:
     n_jobs: int = -1
 
     def __post_init__(self) -> None:
-        if self.n_jobs == 0:
-            raise InputError("n_jobs is 0; it must be 1 or more, or -1 for one per core")
         if self.name == "loky" and self.scheduler is not None:
             raise InputError(f"scheduler is {self.scheduler}, but loky has none; use dask or ray for a cluster")
 
@@ -73,8 +71,10 @@ class Backend:
         """A backend; None for "threading", work in this process.
 
         Raises:
-            InputError: If there can be no scheduler.
+            InputError: If there can be no scheduler, or n_jobs is 0.
         """
+        if n_jobs == 0:
+            raise InputError("n_jobs is 0; it must be 1 or more, or -1 for one per core")
         if name != "threading":
             return cls(name, scheduler, n_jobs)
         if scheduler is not None:

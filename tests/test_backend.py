@@ -263,7 +263,8 @@ def test_what_cannot_be_done_is_said(recordings, tmp_path, monkeypatch, capsys):
         (["--backend", "dask", "--scheduler", "a:b:c"], "a:b:c: no scheduler of dask answers (invalid address"),
         (["--scheduler", "tcp://127.0.0.1:1"], "but the backend is threading; give --backend dask or ray"),
         (["--backend", "loky", "--scheduler", "tcp://127.0.0.1:1"], "but loky has none; use dask or ray"),
-        (["--backend", "loky", "--n_jobs", "0"], "n_jobs is 0; it must be 1 or more"),
+        (["--n_jobs", "0"], "n_jobs is 0; it must be 1 or more, or -1"),
+        (["--backend", "loky", "--n_jobs", "0"], "n_jobs is 0; it must be 1 or more, or -1"),
     ):
         for verb in ("encode", "ingest"):
             folders = (recordings, tmp_path / "images") if verb == "encode" else (recordings, tmp_path / "store")

@@ -1,5 +1,6 @@
 """Griffin-Lim against its theorem and against librosa's."""
 
+import math
 from collections.abc import Callable
 
 import librosa
@@ -206,8 +207,11 @@ def test_relaxation_is_nearer_in_the_end(sound: Sound) -> None:
 def test_wrong_use_is_named() -> None:
     with pytest.raises(InputError, match="n_iter is -1; it must be 0 or more"):
         GriffinLim(GRID, n_iter=-1)
-    with pytest.raises(InputError, match=r"momentum is -0.5; it must be 0 or more"):
-        GriffinLim(GRID, momentum=-0.5)
+    with pytest.raises(InputError, match="diverged; lower its relaxation"):
+        GriffinLim(GRID, 1000, momentum=2, relaxation=1.9)(torch.ones(1, GRID.n_freqs, 50))
+    for momentum in (-0.5, 2.1, math.nan):
+        with pytest.raises(InputError, match=rf"momentum is {momentum}; it must lie in \[0, 2\]"):
+            GriffinLim(GRID, momentum=momentum)
     with pytest.raises(InputError, match="relaxation is 2; it must lie between 0 and 2"):
         GriffinLim(GRID, relaxation=2)
     with pytest.raises(InputError, match="the magnitude has 256 frequencies; n_fft 512 has 257"):

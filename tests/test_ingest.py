@@ -498,7 +498,6 @@ def test_command_refuses_what_it_cannot_do(tmp_path, asked, capsys):
         ("gone", [], "gone: no such folder"),
         ("bad", [], "none of its 1 images can be used"),
         ("bad", ["--range_db=0"], "range_db is 0.0; it must lie in [1, 300]"),
-        ("bad", ["--n_jobs=0"], "n_jobs is 0; it must be 1 or more, or -1"),
     ):
         assert main(["ingest", str(tmp_path / folder), str(tmp_path / "store"), *options]) == 2
         output = capsys.readouterr()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser
 
 from gan.backend import Backend, NameOrThreads
-from gan.errors import InputError
 from gan.sound.figure.options import FigureOptions
 
 if TYPE_CHECKING:
@@ -47,14 +46,12 @@ def ingest(
     Returns:
         Exit code: 1 if a picture was left out.
     """
-    if n_jobs == 0:
-        raise InputError("n_jobs is 0; it must be 1 or more, or -1 for one per core")
     from joblib import effective_n_jobs
 
     from gan.data.build import open_store
 
-    folder = pictures / ".store" if store is None else store
     elsewhere = Backend.named(backend, scheduler, n_jobs)
+    folder = pictures / ".store" if store is None else store
     opened = open_store(pictures, folder, effective_n_jobs(n_jobs), options, elsewhere, again=True)
     print(_contents(opened, folder))
     print(_table(opened.kind), end="")

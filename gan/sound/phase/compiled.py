@@ -23,7 +23,8 @@ def compiled(*, fastmath: bool = False) -> Callable[[Callable[Given, Found]], Ca
         def compiled_loop() -> Callable[Given, Found]:
             import numba
 
-            return numba.njit(nogil=True, cache=True, fastmath=fastmath)(loop)
+            # What is divided by 0 is infinite, as in numpy.
+            return numba.njit(nogil=True, cache=True, fastmath=fastmath, error_model="numpy")(loop)
 
         @wraps(loop)
         def call(*arguments: Given.args, **options: Given.kwargs) -> Found:

@@ -125,7 +125,7 @@ def _restore_on_device(stft: Tensor, magnitude: Tensor, relaxation: float) -> No
 @compiled(fastmath=True)
 def _restore_rows(stft: NDArray[np.float32], magnitude: NDArray[np.float32], relaxation: np.float32) -> None:
     # Two plain loops a row, both of which the compiler turns into vector instructions; one loop over complex numbers it
-    # does not. Constants are float32, or all would be computed in double.
+    # does not. Constants are float32, or all would be computed in double. What diverges may become infinite or none.
     n_freqs = magnitude.shape[1]
     kept = _ONE - relaxation
     gain = np.empty(n_freqs, np.float32)

@@ -19,7 +19,7 @@ class GriffinLim(PhaseReconstructor):
     Args:
         settings: The grid that the magnitudes were made on.
         n_iter: Number of iterations.
-        momentum: alpha, >= 0; librosa.griffinlim's meaning and default.
+        momentum: alpha, in [0, 2]; librosa.griffinlim's meaning and default.
         seed: Seed of the random starting phase: the same magnitude gives the same waveform.
         relaxation: How far an iteration goes to the magnitude, in (0, 2): 1 is all the way. Beyond it, as gamma of
             accelerated Griffin-Lim (Nenov et al. 2023) goes, is nearer in the end, but diverges from 1.4
@@ -39,8 +39,8 @@ class GriffinLim(PhaseReconstructor):
     ) -> None:
         if n_iter < 0:
             raise InputError(f"n_iter is {n_iter}; it must be 0 or more, 32 is usual")
-        if momentum < 0:
-            raise InputError(f"momentum is {momentum}; it must be 0 or more, 0.99 is usual")
+        if not 0 <= momentum <= 2:
+            raise InputError(f"momentum is {momentum}; it must lie in [0, 2], 0.99 is usual")
         if not 0 < relaxation < 2:
             raise InputError(f"relaxation is {relaxation}; it must lie between 0 and 2, 1 and 1.2 are usual")
         super().__init__(settings)

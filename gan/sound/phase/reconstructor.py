@@ -45,7 +45,8 @@ class PhaseReconstructor(ABC):
             Shape (..., n_samples), float32, on the same device.
 
         Raises:
-            InputError: If a shape does not fit, or the magnitude holds a value that is none.
+            InputError: If a shape does not fit, the magnitude holds a value that is none, or what was found grew
+                beyond all bounds, which a large relaxation leads to.
         """
         target, peak = self._target_and_peak(magnitude)
         n_frames = target.shape[1]
@@ -62,6 +63,10 @@ class PhaseReconstructor(ABC):
         waveform = target.new_zeros(len(target), length)
         for rows, first, last in self._blocks(target):
             self._refine_block(target[rows], started[rows], waveform[rows, :seen], first, last)
+        if not waveform.isfinite().all():
+            raise InputError(
+                "the search for the phase diverged; lower its relaxation and momentum, or take their defaults"
+            )
         return waveform.mul_(peak).reshape(*magnitude.shape[:-2], length)
 
     @abstractmethod
