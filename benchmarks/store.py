@@ -38,9 +38,10 @@ import torch  # noqa: E402
 from gan.data.build import AS_FOUND, _scan  # noqa: E402
 from gan.data.crops import Crop, CropDataset  # noqa: E402
 from gan.data.datamodule import ImageData  # noqa: E402
+from gan.data.index import StoredImage  # noqa: E402
 from gan.data.kind import Kind  # noqa: E402
 from gan.data.source import find_versions  # noqa: E402
-from gan.data.store import ImageStore, StoredImage, row_bytes, write_index  # noqa: E402
+from gan.data.store import ImageStore, row_bytes, write_index  # noqa: E402
 from gan.sound.settings import SpectrogramSettings  # noqa: E402
 
 SETTINGS = SpectrogramSettings(bits=8)
@@ -132,7 +133,7 @@ def compare_crops(folders: dict[int, Path], n_batches: int) -> dict[int, dict[st
         data = ImageData(folder, CROP, BATCH)
         data.setup("fit")
         batches[number] = list(itertools.islice(data._sampler(), n_batches))
-        rows = [data.store.images[image].first_row + start for batch in batches[number] for image, start in batch]
+        rows = [data.store.images.first_row[image] + start for batch in batches[number] for image, start in batch]
         write_noise(folder, rows)
         datasets[number] = CropDataset(ImageStore(folder / ".store"), data.scale, CROP)
     times: dict[int, list[float]] = {number: [] for number in folders}

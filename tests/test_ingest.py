@@ -142,7 +142,7 @@ def test_figures_and_where_their_sound_was(figures, asked):
     store = build(figures)
     assert_holds(store, figures, files_of(figures))
     assert store.settings == SpectrogramSettings(RATE, 128, 32, 128, floor_db=-80.0, bits=8)
-    assert [(image.recording, round(image.start_second, 6)) for image in store.images[:5]] == [
+    assert [(image.recording, round(image.start_second, 6)) for image in list(store.images)[:5]] == [
         ("0/0.wav", 0.0), ("0/0.wav", 0.4), ("0/0.wav", 0.8), ("0/0.wav", 1.0), ("0/2.wav", 0.0),
     ]  # fmt: skip
     assert store.skipped == store.odd == []

@@ -14,11 +14,12 @@ from filelock import FileLock
 
 from gan.backend import Backend, WorkerLost
 from gan.data.building import Building
+from gan.data.index import Version
 from gan.data.kind import Kind, common_settings, kind_of_most
 from gan.data.look import odd_ones
 from gan.data.names import places
 from gan.data.source import Decoded, Outcome, Source, find_sources, find_versions, read_as, read_source
-from gan.data.store import FORMAT, ImageStore, Version, content_hash, write_index
+from gan.data.store import FORMAT, ImageStore, content_hash, write_index
 from gan.data.workers import memory_budget, work_through
 from gan.errors import InputError, NotNow
 from gan.files import remove_parts
@@ -176,7 +177,7 @@ class _Build:
         self._backend = backend
         self._budget = memory_budget()
         self._old = old
-        self._old_index = {} if old is None else {image.version: number for number, image in enumerate(old.images)}
+        self._old_index = {} if old is None else {version: number for number, version in enumerate(old.images.versions)}
 
     def run(self, scan: str) -> None:
         """Build and put it in the place of the old one."""

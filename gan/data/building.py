@@ -9,9 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from gan.data.index import StoredImage, Version
 from gan.data.kind import Kind
 from gan.data.source import Decoded
-from gan.data.store import StoredImage, Version, row_bytes
+from gan.data.store import row_bytes
 from gan.errors import InputError, NotNow
 from gan.plain import made_of
 

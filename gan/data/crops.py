@@ -88,7 +88,7 @@ class CropDataset(Dataset[Batch]):
         return Batch(images.unsqueeze(1), None if self.labels is None else self.labels[chosen])
 
     def _width(self, crop: Crop) -> int:
-        return min(self.n_frames, self.store.images[crop.image].n_frames - crop.start)
+        return min(self.n_frames, self.store.images.n_frames[crop.image] - crop.start)
 
 
 class Fresh(NamedTuple):
@@ -119,29 +119,29 @@ def fresh_frames(store: ImageStore, chosen: Sequence[int], n_frames: int) -> Fre
         n_frames: Width of a crop.
     """
     hop_seconds = store.settings.hop_length / store.settings.sample_rate
-    width = np.array([store.images[index].n_frames for index in chosen], np.int64)
-    first = np.zeros(len(chosen), np.int64)
-
-    def order(place: int) -> tuple[str, float, int]:
-        image = store.images[chosen[place]]
-        return image.recording, image.start_second, -image.n_frames
-
-    recording, shown = None, 0.0
-    for place in sorted(range(len(chosen)), key=order):
-        image = store.images[chosen[place]]
-        if image.recording != recording:
-            recording, shown = image.recording, -math.inf
-        # In frames from the recording's start; frames less than half a frame apart are the same moment.
-        start = image.start_second / hop_seconds
+    images, number = store.images, np.array(chosen, np.int64)
+    width, first = np.array(images.n_frames)[number], np.zeros(len(number), np.int64)
+    start_second = np.array(images.start_second)[number]
+    numbers: dict[str, int] = {}
+    recordings = np.array([numbers.setdefault(images.recording[index], len(numbers)) for index in chosen], np.int64)
+    # Recordings after each other, each from its start; of what starts together the longest comes first.
+    order = np.lexsort((-width, start_second, recordings))
+    # In frames from the recording's start; frames less than half a frame apart are the same moment.
+    starts = start_second / hop_seconds
+    rows = zip(order.tolist(), recordings[order].tolist(), starts[order].tolist(), width[order].tolist(), strict=True)
+    last, shown = -1, 0.0
+    for place, recording, start, length in rows:
+        if recording != last:
+            last, shown = recording, -math.inf
         if start < shown - 0.5:
-            first[place] = min(image.n_frames, math.ceil(shown - 0.5 - start))
-        # What is not used does not count as shown, or many small steps would lose all but the first image.
-        if first[place] == 0 or image.n_frames - first[place] >= n_frames:
-            shown = max(shown, start + image.n_frames)
-        else:
-            width[place] = 0
+            first[place] = skipped = min(length, math.ceil(shown - 0.5 - start))
+            # What is not used does not count as shown, or many small steps would lose all but the first image.
+            if length - skipped < n_frames:
+                width[place] = 0
+                continue
+        shown = max(shown, start + length)
     used = width > 0
-    return Fresh(np.array(chosen, np.int64)[used], first[used], (width - first)[used])
+    return Fresh(number[used], first[used], (width - first)[used])
 
 
 def side_by_side(fresh: Fresh, n_frames: int, most: int | None = None) -> list[Crop]:

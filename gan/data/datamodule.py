@@ -152,7 +152,7 @@ class ImageData(LightningDataModule):
 
     @cached_property
     def _global_scale(self) -> ImageScale:
-        levels = [image.level_db for image in self.store.images if image.level_db is not None]
+        levels = [level for level in self.store.images.level_db if level is not None]
         if not levels:
             raise InputError(f"{self.images}: all images are silent")
         if self.top_db is not None:
@@ -180,8 +180,7 @@ class ImageData(LightningDataModule):
 
     @cached_property
     def _names(self) -> list[str]:
-        files = [image.file for image in self.store.images]
-        return [] if self.labels is None else find_labels(files, self.labels, self.images)
+        return [] if self.labels is None else find_labels(self.store.images.file, self.labels, self.images)
 
     def setup(self, stage: str | None = None) -> None:
         """Build or refresh the store, split the images and check that they fit.
@@ -219,10 +218,10 @@ class ImageData(LightningDataModule):
 
     @cached_property
     def _widest(self) -> int:
-        return max(image.n_frames for image in self.store.images)
+        return max(self.store.images.n_frames)
 
     def _split(self) -> tuple[list[int], list[int]]:
-        recordings = [image.recording for image in self.store.images]
+        recordings = self.store.images.recording
         if self.validation is not None:
             held_out = matching(recordings, self.validation)
         else:
@@ -247,7 +246,7 @@ class ImageData(LightningDataModule):
     def notes(self) -> list[str]:
         """What a user may not expect of the split, for the start of a training."""
         held_out, trained = (
-            sum(self.store.images[index].n_frames for index in part)
+            sum(self.store.images.n_frames[index] for index in part)
             for part in (self.validation_images, self.train_images)
         )
         share = held_out / (held_out + trained)

@@ -33,8 +33,8 @@ class ResidentCrops:
         self.n_frames = crops.n_frames
         self._labels = None if crops.labels is None else crops.labels.to(device)
         self._levels = crops.levels.to(device)
-        self._first = torch.tensor([image.first_row for image in store.images], device=device)
-        self._width = torch.tensor([image.n_frames for image in store.images], device=device)
+        self._first = torch.tensor(store.images.first_row, device=device)
+        self._width = torch.tensor(store.images.n_frames, device=device)
         frames = store.frames
         # Sixteen bits without a sign are a type that cannot be indexed everywhere.
         self._wraps = 1 << 16 if store.settings.bits == 16 else 0

@@ -1,5 +1,6 @@
 """One image file to the frames of a store: an image of `gan encode`, or a figure that somebody else drew."""
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -12,9 +13,10 @@ from stat import S_ISREG
 
 import numpy as np
 
+from gan.data.index import StoredImage, Version
 from gan.data.kind import Kind, left_out
 from gan.data.look import look_of
-from gan.data.store import StoredImage, Version, row_bytes
+from gan.data.store import row_bytes
 from gan.errors import InputError, NotNow
 from gan.sound.codec import Codes, ImageHeader, has_header, read_codes, read_header
 from gan.sound.figure.options import FigureOptions
@@ -118,25 +120,24 @@ def _candidates(images: Path, store: Path | None) -> Iterator[Version]:
     folders = [""]
     while folders:
         folder = folders.pop()
-        try:
-            entries = list(os.scandir(images / folder))
-        except OSError:  # removed a moment ago, or somebody else's
-            continue
-        for entry in entries:
-            name = entry.name.lower()
-            if name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                if Path(entry.path).resolve() != hidden_too:
-                    folders.append(f"{folder}{entry.name}/")
-            elif name.endswith(_SUFFIXES) and not name.endswith(REPORT_SUFFIX):
-                try:
-                    status = entry.stat()
-                except OSError:  # removed a moment ago, or a link to nothing
+        # An error is a folder that was removed a moment ago, or somebody else's.
+        with contextlib.suppress(OSError), os.scandir(images / folder) as entries:
+            # One after the other: each remembers what is asked of it, a hundred MB if all are kept.
+            for entry in entries:
+                name = entry.name.lower()
+                if name.startswith("."):
                     continue
-                # A pipe would be waited for.
-                if S_ISREG(status.st_mode):
-                    yield f"{folder}{entry.name}", status.st_size, status.st_mtime_ns
+                if entry.is_dir(follow_symlinks=False):
+                    if Path(entry.path).resolve() != hidden_too:
+                        folders.append(f"{folder}{entry.name}/")
+                elif name.endswith(_SUFFIXES) and not name.endswith(REPORT_SUFFIX):
+                    try:
+                        status = entry.stat()
+                    except OSError:  # removed a moment ago, or a link to nothing
+                        continue
+                    # A pipe would be waited for.
+                    if S_ISREG(status.st_mode):
+                        yield f"{folder}{entry.name}", status.st_size, status.st_mtime_ns
 
 
 def find_sources(images: Path, versions: list[Version], n_threads: int) -> list[Source]:

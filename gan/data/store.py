@@ -4,19 +4,18 @@ Frames are rows, and an image's follow each other, so that a crop in time is one
 are in the image files; levels are worked out when a crop is read.
 """
 
-import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import cached_property
+from operator import add
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 
+from gan.data.index import Index, StoredImage
 from gan.data.kind import Kind
-from gan.data.look import Look
 from gan.files import atomic_write
 from gan.plain import made_of
 from gan.sound.codec import Codes
@@ -24,46 +23,6 @@ from gan.sound.settings import SpectrogramSettings
 
 FORMAT = 2
 INDEX = "index.json"
-
-Version = tuple[str, int, int]
-
-
-@dataclass(frozen=True)
-class StoredImage:
-    """One line of the index.
-
-    Attributes:
-        file: Path relative to the folder of images, with forward slashes.
-        size: Bytes of the file.
-        mtime_ns: When it was last changed.
-        sha256: Hash of its bytes; of what was read from it, if it is a figure.
-        first_row: Where its frames start in the store.
-        n_frames: Its width.
-        level_db: Level of white in dB; None for silence.
-        recording: Path of its recording relative to the folder of images; its own path if it was not recorded.
-        start_second: Where it starts in the recording.
-        look: What a figure looks like; None for an image of `gan encode`.
-    """
-
-    file: str
-    size: int
-    mtime_ns: int
-    sha256: str
-    first_row: int
-    n_frames: int
-    level_db: float | None
-    recording: str
-    start_second: float
-    look: Look | None = None
-
-    def __post_init__(self) -> None:
-        if self.first_row < 0 or self.n_frames < 1:
-            raise ValueError(f"{self.file}: {self.n_frames} frames from row {self.first_row}")
-
-    @property
-    def version(self) -> Version:
-        """What tells whether the file is still the one that was read."""
-        return self.file, self.size, self.mtime_ns
 
 
 class ImageStore:
@@ -82,9 +41,8 @@ class ImageStore:
     """
 
     def __init__(self, folder: Path) -> None:
-        text = (folder / INDEX).read_text(encoding="utf-8")
         try:
-            index = made_of(dict[str, Any], json.loads(text), INDEX)
+            index = made_of(dict[str, Any], json.loads((folder / INDEX).read_text(encoding="utf-8")), INDEX)
         except RecursionError as error:
             raise ValueError("lists in lists without end") from error
         if index["format"] != FORMAT:
@@ -97,22 +55,13 @@ class ImageStore:
         # Stores of before there was such a thing say nothing of it.
         self.unfinished: bool = made_of(bool, index.get("unfinished", False), "unfinished")
         self.odd: list[str] = made_of(list[str], index["odd"], "odd")
-        # Columns, not rows, and each look once: 130,000 images are read in half a second.
-        columns = {
-            name: made_of(list[kind], index["images"][name], name)  # type: ignore[valid-type]
-            for name, kind in get_type_hints(StoredImage).items()
-            if name != "look"
-        }
-        looks = made_of(list[Look], index["looks"], "looks")
-        numbers = made_of(list[int | None], index["images"]["look"], "look")
-        columns["look"] = [None if number is None else looks[number] for number in numbers]
-        self.images = [StoredImage(*values) for values in zip(*columns.values(), strict=True)]
+        self.images: Index = made_of(Index, index["images"] | {"looks": index["looks"]}, "images")
         self.frames_file: str = made_of(str, index["frames"], "frames")
         if Path(self.frames_file).name != self.frames_file:
             raise ValueError(f"frames in {self.frames_file!r}, which is not in the folder")
         self._path = folder / self.frames_file
         self._n_rows, rest = divmod(self._path.stat().st_size, row_bytes(self.settings))
-        if rest or any(image.first_row + image.n_frames > self._n_rows for image in self.images):
+        if rest or max(map(add, self.images.first_row, self.images.n_frames)) > self._n_rows:
             raise ValueError("the frames are not whole")
         self._frames: Codes | None = None
 
@@ -128,7 +77,7 @@ class ImageStore:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the settings and of every image's name and content."""
-        return content_hash([self.settings.to_dict(), [(image.file, image.sha256) for image in self.images]])
+        return content_hash([self.settings.to_dict(), [*zip(self.images.file, self.images.sha256, strict=True)]])
 
     @property
     def frames(self) -> Codes:
@@ -140,7 +89,7 @@ class ImageStore:
 
     def codes(self, index: int, start: int, n_frames: int) -> Codes:
         """Pixels of a stretch of an image, shape (n_frames, n_freqs), read-only and not yet in memory."""
-        first = self.images[index].first_row + start
+        first = self.images.first_row[index] + start
         return self.frames[first : first + n_frames]
 
 
@@ -150,7 +99,7 @@ def write_index(
     scan: str,
     made: str,
     kind: Kind,
-    images: Sequence[StoredImage],
+    images: Iterable[StoredImage],
     skipped: list[str],
     unfinished: bool,
     odd: list[str],
@@ -159,12 +108,7 @@ def write_index(
 
     The arguments are the attributes of `ImageStore`, and the name of the file of frames in the folder.
     """
-    looks = {image.look: None for image in images if image.look is not None}
-    numbers = {look: number for number, look in enumerate(looks)}
-    columns: dict[str, list[Any]] = {
-        field.name: [getattr(image, field.name) for image in images] for field in dataclasses.fields(StoredImage)
-    }
-    columns["look"] = [None if look is None else numbers[look] for look in columns["look"]]
+    columns = Index.of(images).to_dict()
     index = {
         "format": FORMAT,
         "scan": scan,
@@ -174,7 +118,7 @@ def write_index(
         "skipped": skipped,
         "unfinished": unfinished,
         "odd": odd,
-        "looks": list(looks),
+        "looks": columns.pop("looks"),
         "images": columns,
     }
     with atomic_write(folder / INDEX) as part:
