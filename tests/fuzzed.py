@@ -260,10 +260,12 @@ class Store(Kind):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        self.store = folder / "images" / ".store"
         for index in range(4):
             _write_image(folder / "images" / f"{index}.png", 40 + index, seed=index)
-        self.store = folder / "images" / ".store"
-        open_store(folder / "images", self.store)
+            if index > 1:
+                # The last one in a file of frames of its own.
+                open_store(folder / "images", self.store)
         self.files = {path.name: path.read_bytes() for path in self.store.iterdir() if path.name != "lock"}
         kind = json.loads(self.files["index.json"])["kind"]
         made = json.loads(self.files["index.json"])["made"]

@@ -13,17 +13,18 @@ import numpy as np
 from filelock import FileLock
 
 from gan.backend import Backend, WorkerLost
-from gan.data.building import Building
-from gan.data.index import Version
+from gan.data.building import FRAMES, Building
+from gan.data.index import StoredImage, Version
 from gan.data.kind import Kind, common_settings, kind_of_most
 from gan.data.look import odd_ones
 from gan.data.names import places
+from gan.data.shards import remove_others, worth_copying
 from gan.data.source import Decoded, Outcome, Source, find_sources, find_versions, read_as, read_source
-from gan.data.store import FORMAT, ImageStore, content_hash, write_index
+from gan.data.store import CONTENT, ImageStore, content_hash, write_index
 from gan.data.workers import memory_budget, work_through
 from gan.errors import InputError, NotNow
 from gan.files import remove_parts
-from gan.progress import Progress
+from gan.progress import Progress, each
 from gan.sound.figure.options import FigureOptions
 from gan.sound.settings import SpectrogramSettings
 
@@ -67,6 +68,9 @@ def open_store(
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock"):
             store = _existing(folder)
+            if store is not None:
+                # What a refresh left that was killed before the index named it, or names it no longer.
+                remove_others(folder, [*store.shards.names, FRAMES])
             if store is None or store.scan != scan or (again and store.unfinished):
                 remove_parts(folder)
                 n_threads = n_threads or os.cpu_count() or 1
@@ -109,8 +113,8 @@ def find_settings(images: Path, folder: Path, options: FigureOptions = AS_FOUND)
     sources = find_sources(images, versions, os.cpu_count() or 1)
     leading = _encoded_lead(sources)
     for source in sorted(_spread(sources), key=lambda source: source.is_figure == leading):
-        if source.header is not None:
-            return source.header.settings
+        if source.settings is not None:
+            return source.settings
         outcome = read_source(source, options)
         if isinstance(outcome, Decoded):
             return outcome.kind.settings
@@ -119,7 +123,7 @@ def find_settings(images: Path, folder: Path, options: FigureOptions = AS_FOUND)
 
 
 def _scan(versions: list[Version], options: FigureOptions) -> str:
-    return content_hash([FORMAT, versions, dataclasses.asdict(options)])
+    return content_hash([CONTENT, versions, dataclasses.asdict(options)])
 
 
 def _existing(folder: Path) -> ImageStore | None:
@@ -172,7 +176,7 @@ class _Build:
         self._folder = folder
         self._versions = versions
         self._options = options
-        self._made = content_hash([FORMAT, dataclasses.asdict(options)])
+        self._made = content_hash([CONTENT, dataclasses.asdict(options)])
         self._n_threads = n_threads
         self._backend = backend
         self._budget = memory_budget()
@@ -181,9 +185,9 @@ class _Build:
 
     def run(self, scan: str) -> None:
         """Build and put it in the place of the old one."""
-        sources = find_sources(self._images, self._versions, self._n_threads)
-        headers = {source.file: source.header for source in sources if source.header is not None}
-        encoded = Kind(common_settings(headers)) if headers else None
+        sources = find_sources(self._images, self._versions, self._n_threads, self._known())
+        found = {source.file: source.settings for source in sources if source.settings is not None}
+        encoded = Kind(common_settings(found)) if found else None
         with Building(self._folder, self._made, self._versions) as building:
             first: dict[str, Outcome] = {}
             if building.kind is not None and not self._still(building.kind, sources, encoded):
@@ -191,13 +195,42 @@ class _Build:
             if building.kind is None:
                 kind, first = self._agree(sources, encoded)
                 building.start(kind)
-            self._read_all(sources, first, building)
-            if not building.images:
+            kept = self._kept(sources, building)
+            self._read_all(sources, kept, first, building)
+            if not building.images and not kept:
                 skipped = building.skipped
                 # Not noted down: whoever mends what is wrong with all files need not touch each of them.
                 building.restart()
                 raise _none_usable(self._images, skipped)
-            self._finish(building, scan)
+            self._copy(kept, building)
+            self._finish(building, kept, scan)
+
+    def _known(self) -> dict[Version, Source]:
+        """Images of `gan encode` that have not changed since the old store was built: they need not be opened."""
+        known: dict[Version, Source] = {}
+        if (old := self._old) is None:
+            return known
+        for version in self._versions:
+            number = self._old_index.get(version)
+            if number is not None and old.images.look[number] is None:
+                n_frames = old.images.n_frames[number]
+                known[version] = Source(self._images / version[0], version, old.settings, n_frames, is_figure=False)
+        return known
+
+    def _kept(self, sources: list[Source], building: Building) -> dict[str, StoredImage]:
+        """Images whose frames may stay where they are, by file."""
+        old, kind = self._old, building.kind
+        assert kind is not None
+        if old is None:
+            return {}
+        # What was guessed in figures, and is something else now, is looked at anew.
+        stays = not old.kind.guesses_against(kind)
+        done = building.images.keys() | building.skipped.keys()
+        return {
+            source.file: old.images[self._old_index[source.version]]
+            for source in sources
+            if source.file not in done and (stays or not source.is_figure) and self._is_stored(source, kind)
+        }
 
     def _still(self, kind: Kind, sources: list[Source], encoded: Kind | None) -> bool:
         """Whether what a stopped build was made for is what these files are."""
@@ -231,8 +264,10 @@ class _Build:
         problems = {source.file: str(outcomes.get(source.file, source.problem)) for source in sources}
         raise _none_usable(self._images, problems)
 
-    def _read_all(self, sources: list[Source], first: dict[str, Outcome], building: Building) -> None:
-        done = building.images.keys() | building.skipped.keys()
+    def _read_all(
+        self, sources: list[Source], kept: Mapping[str, StoredImage], first: dict[str, Outcome], building: Building
+    ) -> None:
+        done = building.images.keys() | building.skipped.keys() | kept.keys()
         jobs = [source for source in sources if source.file not in done]
         # Those that were read already go first, so that they do not lie in memory.
         jobs.sort(key=lambda source: source.file not in first)
@@ -315,10 +350,33 @@ class _Build:
         number = self._old_index[source.version]
         return Decoded(old.codes(number, 0, old.images[number].n_frames), old.images[number], old.kind)
 
-    def _finish(self, building: Building, scan: str) -> None:
+    def _copy(self, kept: dict[str, StoredImage], building: Building) -> None:
+        """Copy the frames of shards that are not to stay into the new one."""
+        old = self._old
+        if old is None:
+            return
+        n_used = [0] * len(old.shards.names)
+        for image in kept.values():
+            n_used[image.shard] += image.n_frames
+        chosen = worth_copying(n_used, old.shards.n_rows, building.n_rows)
+        for file in each([file for file, image in kept.items() if image.shard in chosen], "copy", "image"):
+            image = kept.pop(file)
+            codes = old.shards[image.shard][image.first_row : image.first_row + image.n_frames]
+            building.add(Decoded(codes, image, old.kind))
+
+    def _finish(self, building: Building, kept: Mapping[str, StoredImage], scan: str) -> None:
         kind = building.kind
         assert kind is not None
-        images = [building.images[version[0]] for version in self._versions if version[0] in building.images]
+        names = [] if self._old is None else self._old.shards.names
+        numbers = {shard: number for number, shard in enumerate(sorted({image.shard for image in kept.values()}))}
+        shards = [names[shard] for shard in numbers]
+        images = [
+            dataclasses.replace(kept[file], shard=numbers[kept[file].shard])
+            if file in kept
+            else dataclasses.replace(building.images[file], shard=len(shards))
+            for file, _, _ in self._versions
+            if file in kept or file in building.images
+        ]
         # Where a figure's sound was follows from the names of all figures.
         found = places({image.file: image.n_frames for image in images if image.look is not None}, kind.settings)
         images = [
@@ -327,15 +385,10 @@ class _Build:
         ]
         odd = odd_ones({image.file: image.look for image in images if image.look is not None})
         skipped = [building.skipped[file] for file in sorted(building.skipped)]
-        # The frames get a name of their own, so that the index, replaced in one step, never points to other frames,
-        # and a training that reads the old ones is not disturbed.
-        frames = f"{scan[:16]}.frames"
-        # Of the same files, if some were tried again.
-        if self._old is not None and self._old.frames_file == frames:
-            frames = f"{scan[:16]}_again.frames"
-        building.finish(frames)
-        write_index(self._folder, frames, scan, self._made, kind, images, skipped, building.unfinished, odd)
-        for path in self._folder.glob("*.frames"):
-            if path.name != frames:
-                path.unlink()
+        # The index is replaced in one step and names whole shards only, and a training that reads the old ones is not
+        # disturbed.
+        new = building.finish()
+        shards += [] if new is None else [new]
+        write_index(self._folder, shards, scan, self._made, kind, images, skipped, building.unfinished, odd)
+        remove_others(self._folder, shards)
         building.remove_journal()

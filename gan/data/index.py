@@ -19,12 +19,13 @@ class StoredImage:
         size: Bytes of the file.
         mtime_ns: When it was last changed.
         sha256: Hash of its bytes; of what was read from it, if it is a figure.
-        first_row: Where its frames start in the store.
+        first_row: Where its frames start in their shard.
         n_frames: Its width.
         level_db: Level of white in dB; None for silence.
         recording: Path of its recording relative to the folder of images; its own path if it was not recorded.
         start_second: Where it starts in the recording.
         look: What a figure looks like; None for an image of `gan encode`.
+        shard: Which of the store's files of frames has them.
     """
 
     file: str
@@ -37,6 +38,7 @@ class StoredImage:
     recording: str
     start_second: float
     look: Look | None = None
+    shard: int = 0
 
     def __post_init__(self) -> None:
         if self.first_row < 0 or self.n_frames < 1:
@@ -72,14 +74,15 @@ class Index:
     recording: list[str]
     start_second: list[float]
     look: list[int | None]
+    shard: list[int]
     looks: list[Look]
 
     def __post_init__(self) -> None:
         lengths = {len(getattr(self, name)) for name in _COLUMNS}
         if len(lengths) > 1 or not self.file:
             raise ValueError(f"columns of {min(lengths)} to {max(lengths)} images")
-        if min(self.first_row) < 0 or min(self.n_frames) < 1:
-            raise ValueError("frames before the first, or none")
+        if min(self.shard) < 0 or min(self.first_row) < 0 or min(self.n_frames) < 1:
+            raise ValueError("frames before the first of all, or none")
         if not set(self.look) <= {None, *range(len(self.looks))}:
             raise ValueError("figures of an unknown look")
 
