@@ -38,11 +38,11 @@ import numpy as np  # noqa: E402
 import psutil  # noqa: E402
 import torch  # noqa: E402
 
-from gan.data.build import AS_FOUND, _scan, open_store  # noqa: E402
 from gan.data.crops import Crop, CropDataset  # noqa: E402
 from gan.data.datamodule import ImageData  # noqa: E402
 from gan.data.index import StoredImage  # noqa: E402
 from gan.data.kind import Kind  # noqa: E402
+from gan.data.opening import AS_FOUND, open_store, scan_of  # noqa: E402
 from gan.data.shards import row_bytes  # noqa: E402
 from gan.data.source import find_versions  # noqa: E402
 from gan.data.store import ImageStore, write_index  # noqa: E402
@@ -71,7 +71,7 @@ def make(folder: Path, n_images: int) -> None:
     # A training refuses images in which nothing is to be seen.
     write_noise(folder, [index * N_FRAMES for index in range(min(n_images, 5 * N_WINDOWS))])
     write_index(
-        folder / ".store", [FRAMES], _scan(find_versions(folder), AS_FOUND), "", Kind(SETTINGS), images, [], False, []
+        folder / ".store", [FRAMES], scan_of(find_versions(folder), AS_FOUND), "", Kind(SETTINGS), images, [], False, []
     )
 
 

@@ -23,7 +23,7 @@ from test_blind import KEY, answer
 import train
 from gan.commands.blind import score
 from gan.commands.listen import listen
-from gan.data.build import open_store
+from gan.data.opening import open_store
 from gan.errors import InputError
 from gan.evaluate.latents import Latent
 from gan.exported import Exported

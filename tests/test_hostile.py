@@ -31,7 +31,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 import train
 from gan.commands.main import main
-from gan.data.build import open_store
+from gan.data.opening import open_store
 from gan.data.store import INDEX
 from gan.errors import InputError
 from gan.evaluate.latents import Latent

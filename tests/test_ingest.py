@@ -19,13 +19,13 @@ import numpy as np
 import pytest
 import torch
 
-import gan.data.build as build_module
 import gan.data.building as building_module
+import gan.data.readers as readers_module
 import gan.data.source as source_module
 from gan.commands.main import main
-from gan.data.build import find_settings, open_store
 from gan.data.crops import Crop
 from gan.data.datamodule import ImageData
+from gan.data.opening import find_settings, open_store
 from gan.data.store import ImageStore
 from gan.data.workers import work_through
 from gan.errors import InputError
@@ -437,7 +437,7 @@ def test_memory_bounds_what_is_read_at_a_time(figures, monkeypatch):
     fake_reader(monkeypatch, heavy)
     for needed, expected in ((10, 4), (34, 2), (51, 1), (1000, 1)):
         monkeypatch.setattr(source_module, "peak_bytes", lambda path, needed=needed: needed)
-        monkeypatch.setattr(build_module, "memory_budget", lambda: 100)
+        monkeypatch.setattr(readers_module, "memory_budget", lambda: 100)
         most = 0
         store = figures.parent / f"store{needed}"
         assert len(open_store(figures, store, 4, FigureOptions(RATE)).images) == 16

@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from gan.data.build import open_store
 from gan.data.crops import CropDataset, drawn_crops, fresh_frames, side_by_side
 from gan.data.names import places
+from gan.data.opening import open_store
 from gan.sound.codec import Origin, codes_from_magnitude, decode_image, encode_image, magnitude_from_codes, read_header
 from gan.sound.phase.griffin_lim import GriffinLim
 from gan.sound.phase.pghi import PGHI

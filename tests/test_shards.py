@@ -12,10 +12,11 @@ import torch
 
 import gan.data.build as build_module
 import gan.data.building as building_module
-from gan.data.build import open_store
 from gan.data.building import Building
 from gan.data.crops import Crop
 from gan.data.datamodule import ImageData
+from gan.data.opening import open_store
+from gan.data.previous import Previous
 from gan.data.resident import CropPlaces, ResidentCrops
 from gan.data.shards import worth_copying
 from gan.data.store import ImageStore
@@ -240,7 +241,7 @@ def killed(module: object, name: str, after: bool):
     [
         (Building, "start"),
         (Building, "add"),
-        (build_module, "worth_copying"),
+        (Previous, "worth_copying"),
         (Building, "finish"),
         (building_module, "new_name"),
         (build_module, "write_index"),

@@ -12,7 +12,7 @@ from PIL import Image, PngImagePlugin
 
 import gan.data.building as building_module
 import gan.data.source as source_module
-from gan.data.build import open_store
+from gan.data.opening import open_store
 from gan.data.source import find_images, has_images
 from gan.data.store import ImageStore
 from gan.errors import InputError

@@ -51,7 +51,7 @@ def ingest(
         raise InputError("n_jobs is 0; it must be 1 or more, or -1 for one per core")
     from joblib import effective_n_jobs
 
-    from gan.data.build import open_store
+    from gan.data.opening import open_store
 
     folder = pictures / ".store" if store is None else store
     elsewhere = Backend.named(backend, scheduler, n_jobs)

@@ -1,7 +1,6 @@
 """Batches of random crops of the images of a folder."""
 
 import dataclasses
-import statistics
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -10,19 +9,12 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from gan.data.build import AS_FOUND, existing_store, find_settings, open_store
-from gan.data.crops import (
-    Batch,
-    CropDataset,
-    CropSampler,
-    Fresh,
-    fresh_frames,
-    per_frequency_scale,
-    side_by_side,
-)
+from gan.data.crops import Batch, CropDataset, CropSampler, Fresh, fresh_frames, side_by_side
 from gan.data.kind import differing
 from gan.data.labels import check_trained, count_classes, find_labels
+from gan.data.opening import AS_FOUND, existing_store, find_settings, open_store
 from gan.data.resident import CropPlaces, ResidentCrops, fits
+from gan.data.scale import global_scale, per_frequency_scale
 from gan.data.split import matching, random_share
 from gan.data.store import ImageStore
 from gan.errors import InputError
@@ -152,12 +144,8 @@ class ImageData(LightningDataModule):
 
     @cached_property
     def _global_scale(self) -> ImageScale:
-        levels = [level for level in self.store.images.level_db if level is not None]
-        if not levels:
-            raise InputError(f"{self.images}: all images are silent")
-        if self.top_db is not None:
-            return ImageScale(self.top_db, self.range_db)
-        return ImageScale(statistics.median(levels) if self.equal_levels else max(levels), self.range_db)
+        levels_db = self.store.images.level_db
+        return global_scale(levels_db, self.range_db, self.top_db, self.equal_levels, self.images)
 
     @cached_property
     def store(self) -> ImageStore:

@@ -26,7 +26,7 @@ INDEX = "index.json"
 
 
 class ImageStore:
-    """The frames of a folder of images; made by `gan.data.build.open_store`.
+    """The frames of a folder of images; made by `gan.data.opening.open_store`.
 
     Attributes:
         kind: What the images have in common.
