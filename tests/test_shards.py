@@ -5,6 +5,7 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -307,6 +308,15 @@ def test_what_a_kill_left_of_an_image_is_no_part_of_the_shard(images, monkeypatc
     with (images / ".store" / "building.frames").open("ab") as file:
         file.write(b"x" * 100)
     assert opened(images).shards.n_rows == [1000]
+
+
+def test_a_store_that_there_are_no_addresses_for_is_not_built_anew(images, monkeypatch):
+    names = opened(images).shards.names
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "memmap", mock.Mock(side_effect=OSError(errno.ENOMEM, "Cannot allocate memory")))
+        with pytest.raises(MemoryError, match="GB of addresses"):
+            open_store(images, images / ".store")
+    assert opened(images).shards.names == names
 
 
 def test_several_open_a_store_that_has_grown_at_once(images, write_image, n_written):

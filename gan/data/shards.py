@@ -1,5 +1,6 @@
 """The files of frames of a store. What is in one never changes, so that a store can grow without being copied."""
 
+import errno
 import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ class Shards:
         n_rows: Frames in each.
 
     Raises:
+        MemoryError: If the process may not have so many addresses.
         OSError: If one is missing.
         ValueError: If one lies elsewhere, or is damaged.
     """
@@ -66,10 +68,16 @@ class Shards:
 
     def _mapped(self) -> list[Codes]:
         kind, n_freqs = pixel_type(self._settings), self._settings.n_freqs
-        return [
-            np.memmap(path, kind, "r", shape=(n_rows, n_freqs))
-            for path, n_rows in zip(self._paths, self.n_rows, strict=True)
-        ]
+        try:
+            return [
+                np.memmap(path, kind, "r", shape=(n_rows, n_freqs))
+                for path, n_rows in zip(self._paths, self.n_rows, strict=True)
+            ]
+        except OSError as error:
+            if error.errno == errno.ENOMEM:
+                # Nothing is wrong with the files, and nobody is to build them anew.
+                raise MemoryError(f"{self.n_bytes / 1e9:.3g} GB of addresses (see ulimit -v)") from error
+            raise
 
 
 def new_name() -> str:
