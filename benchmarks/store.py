@@ -38,6 +38,7 @@ import numpy as np  # noqa: E402
 import psutil  # noqa: E402
 import torch  # noqa: E402
 
+from gan.data.build import made_with  # noqa: E402
 from gan.data.crops import Crop, CropDataset  # noqa: E402
 from gan.data.datamodule import ImageData  # noqa: E402
 from gan.data.index import StoredImage  # noqa: E402
@@ -70,9 +71,8 @@ def make(folder: Path, n_images: int) -> None:
         file.truncate(n_images * N_FRAMES * row_bytes(SETTINGS))
     # A training refuses images in which nothing is to be seen.
     write_noise(folder, [index * N_FRAMES for index in range(min(n_images, 5 * N_WINDOWS))])
-    write_index(
-        folder / ".store", [FRAMES], scan_of(find_versions(folder), AS_FOUND), "", Kind(SETTINGS), images, [], False, []
-    )
+    scan, made = scan_of(find_versions(folder), AS_FOUND), made_with(AS_FOUND)
+    write_index(folder / ".store", [FRAMES], scan, made, Kind(SETTINGS), images, [], False, [])
 
 
 def write_noise(folder: Path, rows: Sequence[int]) -> None:

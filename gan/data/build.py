@@ -51,7 +51,7 @@ class Build:
         self._folder = folder
         self._versions = versions
         self._options = options
-        self._made = content_hash([CONTENT, dataclasses.asdict(options)])
+        self._made = made_with(options)
         self._n_threads = n_threads
         self._readers = Readers(n_threads, backend)
         self._previous = None if old is None else Previous(old, self._made)
@@ -170,3 +170,8 @@ class Build:
         write_index(self._folder, shards, scan, self._made, kind, images, skipped, building.unfinished, odd)
         remove_others(self._folder, shards)
         building.remove_journal()
+
+
+def made_with(options: FigureOptions) -> str:
+    """Hash of the options that figures are read with."""
+    return content_hash([CONTENT, dataclasses.asdict(options)])

@@ -8,7 +8,7 @@ from filelock import FileLock
 
 from gan.backend import Backend
 from gan.data.agreement import settings_of_one
-from gan.data.build import Build
+from gan.data.build import Build, made_with
 from gan.data.building import FRAMES
 from gan.data.index import Version
 from gan.data.shards import remove_others
@@ -50,7 +50,6 @@ def open_store(
             store cannot be written or the backend cannot be used.
     """
     versions = find_versions(images, folder)
-    scan = scan_of(versions, options)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock"):
@@ -58,10 +57,10 @@ def open_store(
             if store is not None:
                 # What a refresh left that was killed before the index named it, or names it no longer.
                 remove_others(folder, [*store.shards.names, FRAMES])
-            if store is None or store.scan != scan or (again and store.unfinished):
+            if store is None or not _fits(store, versions, options) or (again and store.unfinished):
                 remove_parts(folder)
                 n_threads = n_threads or os.cpu_count() or 1
-                Build(images, folder, versions, options, store, n_threads, backend).run(scan)
+                Build(images, folder, versions, options, store, n_threads, backend).run(scan_of(versions, options))
                 store = ImageStore(folder)
             return store
     except OSError as error:
@@ -77,7 +76,7 @@ def existing_store(images: Path, folder: Path, options: FigureOptions = AS_FOUND
     Raises:
         InputError: If there are no images.
     """
-    return _fitting(folder, scan_of(find_versions(images, folder), options))
+    return _fitting(folder, find_versions(images, folder), options)
 
 
 def find_settings(images: Path, folder: Path, options: FigureOptions = AS_FOUND) -> SpectrogramSettings:
@@ -94,7 +93,7 @@ def find_settings(images: Path, folder: Path, options: FigureOptions = AS_FOUND)
         InputError: If there are no images or none can be read.
     """
     versions = find_versions(images, folder)
-    if (store := _fitting(folder, scan_of(versions, options))) is not None:
+    if (store := _fitting(folder, versions, options)) is not None:
         return store.settings
     return settings_of_one(images, versions, options)
 
@@ -116,6 +115,13 @@ def _existing(folder: Path) -> ImageStore | None:
         return None
 
 
-def _fitting(folder: Path, scan: str) -> ImageStore | None:
+def _fitting(folder: Path, versions: list[Version], options: FigureOptions) -> ImageStore | None:
     store = _existing(folder)
-    return store if store is not None and store.scan == scan else None
+    return store if store is not None and _fits(store, versions, options) else None
+
+
+def _fits(store: ImageStore, versions: list[Version], options: FigureOptions) -> bool:
+    if not store.skipped:
+        # Its index says all that the hash is of, and is quicker to compare.
+        return store.made == made_with(options) and list(store.images.versions) == versions
+    return store.scan == scan_of(versions, options)
