@@ -65,7 +65,7 @@ def crops_of(trained: Trained, long: Tensor, n_crops: int, source: torch.Generat
 
 def recordings_of(data: ImageData, n_frames: int) -> Tensor | None:
     """The beginnings of up to 64 training recordings that are long enough."""
-    enough = [index for index in data.train_images if data.store.images[index].n_frames >= n_frames][:64]
+    enough = [index for index in data.train_images if data.store.images.n_frames[index] >= n_frames][:64]
     crops = data.crops()
     crops.n_frames = n_frames
     return crops.__getitems__([Crop(index, 0) for index in enough]).images if enough else None

@@ -13,6 +13,9 @@ that, more than before; pages of the frames, which are the computer's to take ba
 Crops: milliseconds of the clock for each of random crops of 128 frames, a batch of one store and one of the other in
 turn, medians. Before, the same number of bytes was written to both where these crops lie, so that they lie in memory;
 the maps are new. What has to come from a disk first takes as long as the disk takes, and is not measured.
+
+Growing: a picture of noise is added, and the store opened: seconds, and what was written by that, index included;
+medians of the rounds, each with a picture more.
 """
 
 import argparse
@@ -35,12 +38,16 @@ import numpy as np  # noqa: E402
 import psutil  # noqa: E402
 import torch  # noqa: E402
 
-from gan.data.build import AS_FOUND, _scan  # noqa: E402
+from gan.data.build import made_with  # noqa: E402
 from gan.data.crops import Crop, CropDataset  # noqa: E402
 from gan.data.datamodule import ImageData  # noqa: E402
+from gan.data.index import StoredImage  # noqa: E402
 from gan.data.kind import Kind  # noqa: E402
+from gan.data.opening import AS_FOUND, open_store, scan_of  # noqa: E402
+from gan.data.shards import row_bytes  # noqa: E402
 from gan.data.source import find_versions  # noqa: E402
-from gan.data.store import ImageStore, StoredImage, row_bytes, write_index  # noqa: E402
+from gan.data.store import ImageStore, write_index  # noqa: E402
+from gan.sound.codec import encode_image  # noqa: E402
 from gan.sound.settings import SpectrogramSettings  # noqa: E402
 
 SETTINGS = SpectrogramSettings(bits=8)
@@ -64,9 +71,8 @@ def make(folder: Path, n_images: int) -> None:
         file.truncate(n_images * N_FRAMES * row_bytes(SETTINGS))
     # A training refuses images in which nothing is to be seen.
     write_noise(folder, [index * N_FRAMES for index in range(min(n_images, 5 * N_WINDOWS))])
-    write_index(
-        folder / ".store", FRAMES, _scan(find_versions(folder), AS_FOUND), "", Kind(SETTINGS), images, [], False, []
-    )
+    scan, made = scan_of(find_versions(folder), AS_FOUND), made_with(AS_FOUND)
+    write_index(folder / ".store", [FRAMES], scan, made, Kind(SETTINGS), images, [], False, [])
 
 
 def write_noise(folder: Path, rows: Sequence[int]) -> None:
@@ -132,7 +138,7 @@ def compare_crops(folders: dict[int, Path], n_batches: int) -> dict[int, dict[st
         data = ImageData(folder, CROP, BATCH)
         data.setup("fit")
         batches[number] = list(itertools.islice(data._sampler(), n_batches))
-        rows = [data.store.images[image].first_row + start for batch in batches[number] for image, start in batch]
+        rows = [data.store.images.first_row[image] + start for batch in batches[number] for image, start in batch]
         write_noise(folder, rows)
         datasets[number] = CropDataset(ImageStore(folder / ".store"), data.scale, CROP)
     times: dict[int, list[float]] = {number: [] for number in folders}
@@ -142,6 +148,19 @@ def compare_crops(folders: dict[int, Path], n_batches: int) -> dict[int, dict[st
             datasets[number].__getitems__(batches[number][index])
             times[number].append(1e3 * (time.perf_counter() - start) / BATCH)
     return {number: {"crop, ms": statistics.median(each)} for number, each in times.items()}
+
+
+def grow(folder: Path, rounds: int) -> dict[str, float]:
+    """Medians of what it costs to add a picture."""
+    costs = []
+    for index in range(rounds):
+        noise = torch.rand(SETTINGS.n_freqs, N_FRAMES, generator=torch.Generator().manual_seed(index))
+        encode_image(folder / f"new_{index}.png", noise, SETTINGS)
+        before, start = psutil.Process().io_counters().write_chars, time.perf_counter()
+        open_store(folder, folder / ".store")
+        costs.append((time.perf_counter() - start, psutil.Process().io_counters().write_chars - before))
+    seconds, n_bytes = map(statistics.median, zip(*costs, strict=True))
+    return {"a picture more, s": seconds, "a picture more, MB written": n_bytes / 1e6}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -162,7 +181,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for number, folder in folders.items():
             make(folder, number)
         opened, crops = compare_opening(folders, given.rounds), compare_crops(folders, given.batches)
-    few, many = (opened[number] | crops[number] for number in folders)
+        grown = {number: grow(folder, given.rounds) for number, folder in folders.items()}
+    few, many = (opened[number] | crops[number] | grown[number] for number in folders)
     print(f"| images | {given.against:,} | {given.images:,} | ratio |")
     for name, value in few.items():
         ratio = f"{many[name] / value:.1f}" if value > 0 else "-"

@@ -17,6 +17,7 @@ _SCALARS: dict[Any, str] = {
 }
 # Beyond that a number is nobody's, and overflows where it is used.
 _MOST = 1e300
+_NUMBERS = {int, float}
 
 
 def made_of(kind: Any, value: Any, name: str) -> Any:
@@ -89,9 +90,15 @@ def _all_made(kind: Any, values: Sequence[Any], name: str) -> list[Any]:
 
 def _check_all(kinds: frozenset[Any], values: Sequence[Any], name: str) -> None:
     possible = kinds | {int} if float in kinds else kinds
-    wrong: Any = [each for each in values if type(each) not in possible] if set(map(type, values)) - possible else []
-    if not wrong and (int in possible):
-        wrong = [each for each in values if type(each) in (int, float) and not abs(each) < _MOST]
+    found = set(map(type, values))
+    wrong: Any = [each for each in values if type(each) not in possible] if found - possible else []
+    if not wrong and found & _NUMBERS:
+        numbers = values if found <= _NUMBERS else [each for each in values if type(each) in _NUMBERS]
+        if found == {int}:
+            numbers = [min(values), max(values)]
+        # Without a line of Python for each number; nothing is more than NaN.
+        if not all(map(_MOST.__gt__, map(abs, numbers))):
+            wrong = [each for each in numbers if not abs(each) < _MOST]
     if wrong:
         raise _unexpected(name, wrong[0], " or ".join(text for kind, text in _SCALARS.items() if kind in kinds))
 

@@ -23,7 +23,7 @@ from test_blind import KEY, answer
 import train
 from gan.commands.blind import score
 from gan.commands.listen import listen
-from gan.data.build import open_store
+from gan.data.opening import open_store
 from gan.errors import InputError
 from gan.evaluate.latents import Latent
 from gan.exported import Exported
@@ -260,10 +260,12 @@ class Store(Kind):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        self.store = folder / "images" / ".store"
         for index in range(4):
             _write_image(folder / "images" / f"{index}.png", 40 + index, seed=index)
-        self.store = folder / "images" / ".store"
-        open_store(folder / "images", self.store)
+            if index > 1:
+                # The last one in a file of frames of its own.
+                open_store(folder / "images", self.store)
         self.files = {path.name: path.read_bytes() for path in self.store.iterdir() if path.name != "lock"}
         kind = json.loads(self.files["index.json"])["kind"]
         made = json.loads(self.files["index.json"])["made"]

@@ -21,10 +21,10 @@ from drawing import full_bleed, levels
 from jobs import die_of_three, reciprocal, threads_of_torch
 
 import gan.backend as backend_module
-import gan.data.build as build_module
 from gan.backend import Backend, WorkerLost
 from gan.commands.main import main
-from gan.data.build import open_store
+from gan.data.building import Building
+from gan.data.opening import open_store
 from gan.data.store import ImageStore
 from gan.errors import InputError
 from gan.progress import Progress
@@ -154,7 +154,7 @@ def test_a_stopped_store_goes_on_elsewhere(tmp_path, write_image, threads_as_clu
     for index in range(12):
         write_image(tmp_path / "images" / f"{index}.png", 20 + index, seed=index)
     dask = Backend("dask", threads_as_cluster)
-    add, n_added = build_module.Building.add, 0
+    add, n_added = Building.add, 0
 
     def stop_after_five(self, decoded):
         nonlocal n_added
@@ -164,12 +164,12 @@ def test_a_stopped_store_goes_on_elsewhere(tmp_path, write_image, threads_as_clu
         add(self, decoded)
 
     with monkeypatch.context() as patched:
-        patched.setattr(build_module.Building, "add", stop_after_five)
+        patched.setattr(Building, "add", stop_after_five)
         with pytest.raises(KeyboardInterrupt):
             open_store(tmp_path / "images", tmp_path / "store", backend=dask)
     n_added = -100
     with monkeypatch.context() as patched:
-        patched.setattr(build_module.Building, "add", stop_after_five)
+        patched.setattr(Building, "add", stop_after_five)
         store = open_store(tmp_path / "images", tmp_path / "store", backend=dask)
     assert n_added == -100 + 7
     assert frames(store) == frames(open_store(tmp_path / "images", tmp_path / "other"))

@@ -52,7 +52,7 @@ def test_growth_is_a_slope_with_its_error(soak):
         (["soak.py", "--minutes=0.3"], ["| own MB |", "threads: ", "folder: ", "in 1,000 epochs: may grow"]),
         (
             ["store.py", "--images=300", "--against=60", "--rounds=1", "--batches=2"],
-            ["| images | 60 | 300 |", "| crop"],
+            ["| images | 60 | 300 |", "| crop", "| a picture more, MB written | 2.6"],
         ),
         (["data.py", "--rounds=1", "--seconds=0.1", "--minutes=3", "--epochs=1"], ["3 images,", "| recording |"]),
         (

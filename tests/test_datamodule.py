@@ -9,10 +9,10 @@ import torch
 from conftest import SMALL, music
 from jsonargparse import ArgumentParser
 
-from gan.data import build
-from gan.data.build import open_store
+from gan.data import opening
 from gan.data.crops import Crop, CropSampler, drawn_crops, fresh_frames, side_by_side
 from gan.data.datamodule import ImageData
+from gan.data.opening import open_store
 from gan.data.source import find_versions
 from gan.data.store import ImageStore
 from gan.errors import InputError
@@ -119,8 +119,8 @@ def test_frequency_that_never_changes_is_no_division_by_zero(tmp_path):
 
 def test_statistics_of_a_sample_of_crops(images, monkeypatch):
     every = data(images, n_frames=8, normalization="per_frequency").scale
-    monkeypatch.setattr("gan.data.crops._N_STATISTICS", 60)
-    monkeypatch.setattr("gan.data.crops._N_READ", 7)
+    monkeypatch.setattr("gan.data.scale._N_STATISTICS", 60)
+    monkeypatch.setattr("gan.data.scale._N_READ", 7)
     some = data(images, n_frames=8, normalization="per_frequency").scale
     assert some != every
     np.testing.assert_allclose(some.mean_db, every.mean_db, atol=5)
@@ -493,8 +493,8 @@ def test_crops_that_no_image_has_are_refused_before_networks_are_built(images, m
 def test_a_long_index_is_read_once(images, monkeypatch):
     ImageData(images, n_frames=32, batch_size=8).setup()
     looks, reads = [], []
-    monkeypatch.setattr(build, "find_versions", lambda *folders: looks.append(1) or find_versions(*folders))
-    monkeypatch.setattr(build, "ImageStore", lambda folder: reads.append(1) or ImageStore(folder))
+    monkeypatch.setattr(opening, "find_versions", lambda *folders: looks.append(1) or find_versions(*folders))
+    monkeypatch.setattr(opening, "ImageStore", lambda folder: reads.append(1) or ImageStore(folder))
     module = ImageData(images, n_frames=32, batch_size=8)
     assert module.image_size == (64, 32)
     module.setup()

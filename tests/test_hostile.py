@@ -31,7 +31,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 import train
 from gan.commands.main import main
-from gan.data.build import open_store
+from gan.data.opening import open_store
 from gan.data.store import INDEX
 from gan.errors import InputError
 from gan.evaluate.latents import Latent
@@ -307,13 +307,16 @@ class TestNothingOutside:
         write_image(images / "a.png")
         store = open_store(images, images / ".store")
         index = json.loads((images / ".store" / INDEX).read_text())
-        frames = images / ".store" / index["frames"]
+        frames = images / ".store" / index["shards"][0]
         (tmp_path / "elsewhere").write_bytes(frames.read_bytes())
-        for name in ("../../elsewhere", str(tmp_path / "elsewhere"), "/dev/zero", "", "."):
-            (images / ".store" / INDEX).write_text(json.dumps(index | {"frames": name}))
-            assert "cannot be read as a store of images" in refused("info", images / ".store")
-            again = open_store(images, images / ".store")
-            np.testing.assert_array_equal(again.codes(0, 0, 64), store.codes(0, 0, 64))
+        # Also in the words of stores of before.
+        before = index | {"format": 2, "looks": []}
+        for name in ("../../elsewhere", str(tmp_path / "elsewhere"), "/dev/zero", "", ".", "lock"):
+            for damaged in (index | {"shards": [name]}, before | {"frames": name}):
+                (images / ".store" / INDEX).write_text(json.dumps(damaged))
+                assert "cannot be read as a store of images" in refused("info", images / ".store")
+                again = open_store(images, images / ".store")
+                np.testing.assert_array_equal(again.codes(0, 0, 64), store.codes(0, 0, 64))
         assert (tmp_path / "elsewhere").exists()
 
     def test_an_image_whose_recording_is_elsewhere(self, tmp_path, capsys):

@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from gan.commands.main import main
-from gan.data.build import open_store
+from gan.data.opening import open_store
 from gan.evaluate.latents import Latent
 from gan.run import newest_run
 from gan.sound.codec import encode_image, read_header

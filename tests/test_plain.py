@@ -89,3 +89,23 @@ def test_one_line():
     assert one_line("first:\n  second\r\n\tthird\n") == "first: second third"
     assert one_line("a\x1b[2J\x07b\u202e\udcff") == r"a\x1b[2J\x07b\u202e\udcff"
     assert str(InputError("a\nb\0")) == r"a b\x00"
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "said"),
+    [
+        (list[int], [1, 10**400, 2], "it is a huge number, a whole number was expected"),
+        (list[int], [1, -(10**400)], "it is a huge number, a whole number was expected"),
+        (list[int], [1, 2.0], "it is 2.0, a whole number was expected"),
+        (list[int], [1, True], "it is True, a whole number was expected"),
+        (list[float], [0.0, float("nan"), 1.0], "it is nan, a number was expected"),
+        (list[float], [0.0, -float("inf")], "it is -inf, a number was expected"),
+        (list[float | None], [None, 1, float("nan")], "it is nan, a number or nothing was expected"),
+        (list[str], ["a", 1], "it is 1, text was expected"),
+    ],
+)
+def test_long_lists_are_checked_all_at_once(kind, values, said):
+    with pytest.raises(InputError) as error:
+        made_of(kind, values, "it")
+    assert str(error.value) == said
+    assert made_of(kind, values[:1] * 1000, "it") == values[:1] * 1000

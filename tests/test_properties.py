@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from gan.data.build import open_store
 from gan.data.crops import CropDataset, drawn_crops, fresh_frames, side_by_side
 from gan.data.names import places
+from gan.data.opening import open_store
 from gan.sound.codec import Origin, codes_from_magnitude, decode_image, encode_image, magnitude_from_codes, read_header
 from gan.sound.phase.griffin_lim import GriffinLim
 from gan.sound.phase.pghi import PGHI
@@ -215,13 +215,9 @@ class TestCrops:
     )
     def test_they_stay_inside_and_no_moment_comes_twice(self, images, n_frames, seed):
         hop = SMALL.hop_length / SMALL.sample_rate
-        store = SimpleNamespace(
-            settings=SMALL,
-            images=[
-                SimpleNamespace(recording=recording, start_second=start * hop, n_frames=width)
-                for recording, start, width in images
-            ],
-        )
+        recording, start, width = map(list, zip(*images, strict=True))
+        index = SimpleNamespace(recording=recording, start_second=[hop * each for each in start], n_frames=width)
+        store = SimpleNamespace(settings=SMALL, images=index)
         fresh = fresh_frames(store, range(len(images)), n_frames)
         both = side_by_side(fresh, n_frames), drawn_crops(fresh, n_frames, 10_000, np.random.default_rng(seed))
         for crops in both:

@@ -48,7 +48,7 @@ def ingest(
     """
     from joblib import effective_n_jobs
 
-    from gan.data.build import open_store
+    from gan.data.opening import open_store
 
     elsewhere = Backend.named(backend, scheduler, n_jobs)
     folder = pictures / ".store" if store is None else store
@@ -70,9 +70,9 @@ def _contents(store: "ImageStore", folder: Path) -> str:
 
     settings = store.settings
     minutes = settings.hop_length / settings.sample_rate / 60
-    n_frames = sum(image.n_frames for image in store.images)
+    n_frames = sum(store.images.n_frames)
     n_fresh = int(fresh_frames(store, range(len(store.images)), 1).width.sum())
-    n_recordings = len({image.recording for image in store.images})
+    n_recordings = len(set(store.images.recording))
     overlap = "" if n_fresh == n_frames else f", {n_fresh * minutes:.1f} of them without what overlaps"
     return (
         f"{len(store.images)} images of {n_recordings} recordings, {n_frames * minutes:.1f} minutes{overlap}, are "

@@ -9,14 +9,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from gan.data.index import StoredImage, Version
 from gan.data.kind import Kind
+from gan.data.shards import new_name, row_bytes
 from gan.data.source import Decoded
-from gan.data.store import StoredImage, Version, row_bytes
 from gan.errors import InputError, NotNow
 from gan.plain import made_of
 
 _JOURNAL = "building.jsonl"
-_FRAMES = "building.frames"
+FRAMES = "building.frames"
 # From one sync to disk to the next: what a kill can cost.
 _SYNC_SECONDS = 2.0
 
@@ -37,6 +38,7 @@ class Building:
         images: The lines of the index by file.
         skipped: What is wrong with the files that are left out, by file.
         unfinished: Whether one of them may be read another time.
+        n_rows: Frames up to now.
     """
 
     def __init__(self, folder: Path, made: str, versions: Iterable[Version]) -> None:
@@ -46,12 +48,12 @@ class Building:
         self.images: dict[str, StoredImage] = {}
         self.skipped: dict[str, str] = {}
         self.unfinished = False
-        self._n_rows = 0
+        self.n_rows = 0
         self._unsynced: list[str] = []
         self._synced = time.monotonic()
         n_bytes = self._read({version[0]: version for version in versions})
-        (folder / _FRAMES).touch()
-        self._frames = (folder / _FRAMES).open("r+b")
+        (folder / FRAMES).touch()
+        self._frames = (folder / FRAMES).open("r+b")
         self._journal = (folder / _JOURNAL).open("ab")
         if n_bytes and (self.images or self.skipped):
             # A line that was cut off must not become the beginning of the next one.
@@ -61,7 +63,7 @@ class Building:
 
     def restart(self) -> None:
         """Forget all that was done."""
-        self.kind, self.images, self.skipped, self._n_rows, self._unsynced = None, {}, {}, 0, []
+        self.kind, self.images, self.skipped, self.n_rows, self._unsynced = None, {}, {}, 0, []
         self.unfinished = False
         self._journal.truncate(0)
         self._frames.truncate(0)
@@ -74,14 +76,14 @@ class Building:
 
     def add(self, decoded: Decoded) -> None:
         """Append an image's frames."""
-        image = dataclasses.replace(decoded.image, first_row=self._n_rows)
-        at = self._n_rows * row_bytes(decoded.kind.settings)
+        image = dataclasses.replace(decoded.image, first_row=self.n_rows)
+        at = self.n_rows * row_bytes(decoded.kind.settings)
         rest = decoded.codes.data.cast("B")
         while rest:
             # No more than 2 GB are written at a time, whatever was asked for.
             n_written = os.pwrite(self._frames.fileno(), rest, at)
             rest, at = rest[n_written:], at + n_written
-        self._n_rows += image.n_frames
+        self.n_rows += image.n_frames
         self.images[image.file] = image
         self._note("image", dataclasses.asdict(image))
 
@@ -93,10 +95,21 @@ class Building:
         else:
             self._note("skipped", [version, str(error)])
 
-    def finish(self, name: str) -> None:
-        """Give the frames their name; the journal has done its work when the index is written."""
+    def finish(self) -> str | None:
+        """Make a shard of the frames; the journal has done its work when the index is written.
+
+        Returns:
+            The shard's name; None if there is none, as nothing was added.
+        """
+        if self.kind is None or not self.images:
+            (self._folder / FRAMES).unlink()
+            return None
+        # A kill may have left more than the journal knows.
+        self._frames.truncate(self.n_rows * row_bytes(self.kind.settings))
         self.sync()
-        (self._folder / _FRAMES).replace(self._folder / name)
+        name = new_name()
+        (self._folder / FRAMES).replace(self._folder / name)
+        return name
 
     def remove_journal(self) -> None:
         """Forget how the frames were made."""
@@ -132,7 +145,7 @@ class Building:
         """Read the journal of a stopped build; returns how many of its bytes can be used."""
         try:
             lines = (self._folder / _JOURNAL).read_bytes().splitlines(keepends=True)
-            n_frames_bytes = (self._folder / _FRAMES).stat().st_size
+            n_frames_bytes = (self._folder / FRAMES).stat().st_size
         except OSError:
             return 0
         n_bytes = 0
@@ -145,7 +158,7 @@ class Building:
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 break
             n_bytes += len(line)
-        if self.kind is None or self._n_rows * row_bytes(self.kind.settings) > n_frames_bytes:
+        if self.kind is None or self.n_rows * row_bytes(self.kind.settings) > n_frames_bytes:
             return 0
         return n_bytes
 
@@ -154,7 +167,7 @@ class Building:
             self.kind = Kind.from_dict(content)
         elif what == "image":
             image = made_of(StoredImage, content, "image")
-            self._n_rows = image.first_row + image.n_frames
+            self.n_rows = image.first_row + image.n_frames
             if versions.get(image.file) == image.version:
                 self.images[image.file] = image
         elif what == "skipped":

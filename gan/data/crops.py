@@ -12,15 +12,8 @@ from torch.utils.data import Dataset, Sampler
 
 from gan.data.levels import Levels
 from gan.data.store import ImageStore
-from gan.progress import each
 from gan.seed import derive_seed
 from gan.sound.spectrogram import ImageScale
-
-# Crops that a scale's means are taken of, and crops read at a time.
-_N_STATISTICS = 4096
-_N_READ = 64
-# Of a frequency that never changes: inaudible, and what a GAN makes there is no louder or quieter than this.
-_MIN_DEVIATION_DB = 0.1
 
 
 class Batch(NamedTuple):
@@ -88,7 +81,7 @@ class CropDataset(Dataset[Batch]):
         return Batch(images.unsqueeze(1), None if self.labels is None else self.labels[chosen])
 
     def _width(self, crop: Crop) -> int:
-        return min(self.n_frames, self.store.images[crop.image].n_frames - crop.start)
+        return min(self.n_frames, self.store.images.n_frames[crop.image] - crop.start)
 
 
 class Fresh(NamedTuple):
@@ -119,29 +112,29 @@ def fresh_frames(store: ImageStore, chosen: Sequence[int], n_frames: int) -> Fre
         n_frames: Width of a crop.
     """
     hop_seconds = store.settings.hop_length / store.settings.sample_rate
-    width = np.array([store.images[index].n_frames for index in chosen], np.int64)
-    first = np.zeros(len(chosen), np.int64)
-
-    def order(place: int) -> tuple[str, float, int]:
-        image = store.images[chosen[place]]
-        return image.recording, image.start_second, -image.n_frames
-
-    recording, shown = None, 0.0
-    for place in sorted(range(len(chosen)), key=order):
-        image = store.images[chosen[place]]
-        if image.recording != recording:
-            recording, shown = image.recording, -math.inf
-        # In frames from the recording's start; frames less than half a frame apart are the same moment.
-        start = image.start_second / hop_seconds
+    images, number = store.images, np.array(chosen, np.int64)
+    width, first = np.array(images.n_frames)[number], np.zeros(len(number), np.int64)
+    start_second = np.array(images.start_second)[number]
+    numbers: dict[str, int] = {}
+    recordings = np.array([numbers.setdefault(images.recording[index], len(numbers)) for index in chosen], np.int64)
+    # Recordings after each other, each from its start; of what starts together the longest comes first.
+    order = np.lexsort((-width, start_second, recordings))
+    # In frames from the recording's start; frames less than half a frame apart are the same moment.
+    starts = start_second / hop_seconds
+    rows = zip(order.tolist(), recordings[order].tolist(), starts[order].tolist(), width[order].tolist(), strict=True)
+    last, shown = -1, 0.0
+    for place, recording, start, length in rows:
+        if recording != last:
+            last, shown = recording, -math.inf
         if start < shown - 0.5:
-            first[place] = min(image.n_frames, math.ceil(shown - 0.5 - start))
-        # What is not used does not count as shown, or many small steps would lose all but the first image.
-        if first[place] == 0 or image.n_frames - first[place] >= n_frames:
-            shown = max(shown, start + image.n_frames)
-        else:
-            width[place] = 0
+            first[place] = skipped = min(length, math.ceil(shown - 0.5 - start))
+            # What is not used does not count as shown, or many small steps would lose all but the first image.
+            if length - skipped < n_frames:
+                width[place] = 0
+                continue
+        shown = max(shown, start + length)
     used = width > 0
-    return Fresh(np.array(chosen, np.int64)[used], first[used], (width - first)[used])
+    return Fresh(number[used], first[used], (width - first)[used])
 
 
 def side_by_side(fresh: Fresh, n_frames: int, most: int | None = None) -> list[Crop]:
@@ -181,36 +174,6 @@ def _slots(fresh: Fresh, n_frames: int) -> NDArray[np.int64]:
 def _at_random_places(fresh: Fresh, places: NDArray[np.int64], n_frames: int, rng: np.random.Generator) -> list[Crop]:
     starts = rng.integers(0, np.maximum(1, fresh.width[places] - n_frames + 1)) + fresh.first[places]
     return [Crop(int(image), int(start)) for image, start in zip(fresh.images[places], starts, strict=True)]
-
-
-def per_frequency_scale(dataset: CropDataset, fresh: Fresh) -> ImageScale:
-    """A scale that has mean and deviation of each frequency (Donahue, McAuley and Puckette 2019, section 3.2).
-
-    They are those of what the GAN sees: of levels that are clipped to the range, and with the silence that short
-    images are filled up with. Of many crops, 4096 that are spread evenly are read: their mean is within 2 % of a
-    deviation of that of all, be the frames of a crop as alike as they may.
-
-    Args:
-        dataset: The crops, on one scale for all frequencies: its range is kept.
-        fresh: What crops may be cut from.
-    """
-    chosen = side_by_side(fresh, dataset.n_frames, _N_STATISTICS)
-    n_freqs = dataset.store.settings.n_freqs - 1
-    total, squares = torch.zeros(2, n_freqs, dtype=torch.float64)
-    for start in each(range(0, len(chosen), _N_READ), "levels", "part"):
-        images = dataset.__getitems__(chosen[start : start + _N_READ]).images.double()
-        total += images.sum((0, 1, 3))
-        squares += images.square().sum((0, 1, 3))
-    n_cells = len(chosen) * dataset.n_frames
-    mean = total / n_cells
-    deviation = (squares / n_cells - mean.square()).clamp_min(0).sqrt()
-    scale, half = dataset.scale, 0.5 * dataset.scale.range_db
-    return ImageScale(
-        scale.top_db,
-        scale.range_db,
-        tuple((scale.floor_db + (mean + 1) * half).tolist()),
-        tuple((deviation * half).clamp_min(_MIN_DEVIATION_DB).tolist()),
-    )
 
 
 class CropSampler(Sampler[list[Crop]]):

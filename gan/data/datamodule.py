@@ -1,7 +1,6 @@
 """Batches of random crops of the images of a folder."""
 
 import dataclasses
-import statistics
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -10,19 +9,12 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from gan.data.build import AS_FOUND, existing_store, find_settings, open_store
-from gan.data.crops import (
-    Batch,
-    CropDataset,
-    CropSampler,
-    Fresh,
-    fresh_frames,
-    per_frequency_scale,
-    side_by_side,
-)
+from gan.data.crops import Batch, CropDataset, CropSampler, Fresh, fresh_frames, side_by_side
 from gan.data.kind import differing
 from gan.data.labels import check_trained, count_classes, find_labels
+from gan.data.opening import AS_FOUND, existing_store, find_settings, open_store
 from gan.data.resident import CropPlaces, ResidentCrops, fits
+from gan.data.scale import global_scale, per_frequency_scale
 from gan.data.split import matching, random_share
 from gan.data.store import ImageStore
 from gan.errors import InputError
@@ -152,12 +144,8 @@ class ImageData(LightningDataModule):
 
     @cached_property
     def _global_scale(self) -> ImageScale:
-        levels = [image.level_db for image in self.store.images if image.level_db is not None]
-        if not levels:
-            raise InputError(f"{self.images}: all images are silent")
-        if self.top_db is not None:
-            return ImageScale(self.top_db, self.range_db)
-        return ImageScale(statistics.median(levels) if self.equal_levels else max(levels), self.range_db)
+        levels_db = self.store.images.level_db
+        return global_scale(levels_db, self.range_db, self.top_db, self.equal_levels, self.images)
 
     @cached_property
     def store(self) -> ImageStore:
@@ -180,8 +168,7 @@ class ImageData(LightningDataModule):
 
     @cached_property
     def _names(self) -> list[str]:
-        files = [image.file for image in self.store.images]
-        return [] if self.labels is None else find_labels(files, self.labels, self.images)
+        return [] if self.labels is None else find_labels(self.store.images.file, self.labels, self.images)
 
     def setup(self, stage: str | None = None) -> None:
         """Build or refresh the store, split the images and check that they fit.
@@ -219,10 +206,10 @@ class ImageData(LightningDataModule):
 
     @cached_property
     def _widest(self) -> int:
-        return max(image.n_frames for image in self.store.images)
+        return max(self.store.images.n_frames)
 
     def _split(self) -> tuple[list[int], list[int]]:
-        recordings = [image.recording for image in self.store.images]
+        recordings = self.store.images.recording
         if self.validation is not None:
             held_out = matching(recordings, self.validation)
         else:
@@ -247,7 +234,7 @@ class ImageData(LightningDataModule):
     def notes(self) -> list[str]:
         """What a user may not expect of the split, for the start of a training."""
         held_out, trained = (
-            sum(self.store.images[index].n_frames for index in part)
+            sum(self.store.images.n_frames[index] for index in part)
             for part in (self.validation_images, self.train_images)
         )
         share = held_out / (held_out + trained)

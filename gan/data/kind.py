@@ -9,7 +9,6 @@ from typing import Any, Self
 
 from gan.errors import InputError
 from gan.plain import made_of
-from gan.sound.codec import ImageHeader
 from gan.sound.figure.figure import Finding
 from gan.sound.figure.options import FigureOptions
 from gan.sound.settings import SpectrogramSettings
@@ -95,15 +94,15 @@ def left_out(path: Path, settings: SpectrogramSettings, kind: Kind) -> InputErro
     )
 
 
-def common_settings(headers: Mapping[str, ImageHeader]) -> SpectrogramSettings:
+def common_settings(found: Mapping[str, SpectrogramSettings]) -> SpectrogramSettings:
     """The settings of images of `gan encode`, given by file.
 
     Raises:
         InputError: If they differ.
     """
     files: dict[SpectrogramSettings, list[str]] = {}
-    for file, header in headers.items():
-        files.setdefault(header.settings, []).append(file)
+    for file, settings in found.items():
+        files.setdefault(settings, []).append(file)
     if len(files) > 1:
         one, *others = files
         names = sorted({name for other in others for name in differing(other, one)}, key=list(one.to_dict()).index)

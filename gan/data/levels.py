@@ -22,7 +22,7 @@ class Levels:
 
     def __init__(self, store: ImageStore, scale: ImageScale, equal_levels: bool) -> None:
         settings = store.settings
-        level_db = np.array([-math.inf if im.level_db is None else im.level_db for im in store.images])
+        level_db = np.array([-math.inf if level is None else level for level in store.images.level_db])
         if equal_levels:
             level_db[np.isfinite(level_db)] = scale.top_db
         # image = code * gain + offset, before the scale of each frequency.

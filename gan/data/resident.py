@@ -5,11 +5,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gan.data.crops import Batch, Crop, CropDataset
+from gan.data.shards import row_bytes
 
 # Of the memory that is free before a training: the rest is for the networks.
 _SHARE = 0.5
-# Rows that are copied at a time.
-_N_COPIED = 1 << 16
 
 
 class CropPlaces(Dataset[Tensor]):
@@ -33,16 +32,15 @@ class ResidentCrops:
         self.n_frames = crops.n_frames
         self._labels = None if crops.labels is None else crops.labels.to(device)
         self._levels = crops.levels.to(device)
-        self._first = torch.tensor([image.first_row for image in store.images], device=device)
-        self._width = torch.tensor([image.n_frames for image in store.images], device=device)
-        frames = store.frames
+        # One after the other, without what lies between them in the store.
+        widths = torch.tensor(store.images.n_frames)
+        self._width, self._first = widths.to(device), (widths.cumsum(0) - widths).to(device)
         # Sixteen bits without a sign are a type that cannot be indexed everywhere.
         self._wraps = 1 << 16 if store.settings.bits == 16 else 0
         kind = torch.int16 if self._wraps else torch.uint8
-        self._frames = torch.empty(frames.shape, dtype=kind, device=device)
-        for start in range(0, len(frames), _N_COPIED):
-            part = torch.from_numpy(frames[start : start + _N_COPIED].copy())
-            self._frames[start : start + len(part)] = part.view(kind)
+        self._frames = torch.empty((int(widths.sum()), store.settings.n_freqs), dtype=kind, device=device)
+        for index, part in enumerate(torch.split(self._frames, store.images.n_frames)):
+            part.copy_(torch.from_numpy(store.codes(index, 0, len(part)).copy()).view(kind))
 
     def batch(self, places: Tensor) -> Batch:
         """The same as `CropDataset` gives for these crops, on the device.
@@ -67,4 +65,5 @@ def fits(crops: CropDataset, device: torch.device) -> bool:
     if device.type != "cuda":
         return False
     free, _ = torch.cuda.mem_get_info(device)
-    return crops.store.n_bytes <= _SHARE * free
+    needed = sum(crops.store.images.n_frames) * row_bytes(crops.store.settings)
+    return needed <= _SHARE * free

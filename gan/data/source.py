@@ -1,5 +1,6 @@
 """One image file to the frames of a store: an image of `gan encode`, or a figure that somebody else drew."""
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -12,19 +13,20 @@ from stat import S_ISREG
 
 import numpy as np
 
+from gan.data.index import StoredImage, Version
 from gan.data.kind import Kind, left_out
 from gan.data.look import look_of
-from gan.data.store import StoredImage, Version, row_bytes
+from gan.data.shards import row_bytes
 from gan.errors import InputError, NotNow
-from gan.sound.codec import Codes, ImageHeader, has_header, read_codes, read_header
+from gan.sound.codec import Codes, has_header, read_codes, read_header
 from gan.sound.figure.options import FigureOptions
 from gan.sound.figure.pixels import open_picture
 from gan.sound.figure.reader import SUFFIXES, peak_bytes, read_figure
 from gan.sound.figure.report import REPORT_SUFFIX
+from gan.sound.settings import SpectrogramSettings
 
 _SUFFIXES = tuple(SUFFIXES)
 _PNG = ".png"
-# Pages of `gan decode --report`.
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,16 @@ class Source:
     Attributes:
         path: The file.
         version: Its path relative to the folder of images, and what tells whether it has changed.
-        header: The text of an image of `gan encode`; None for a figure, and where it is damaged.
+        settings: Of an image of `gan encode`; None for a figure, and where it is damaged.
+        n_frames: Width of an image of `gan encode`, if it has settings.
         is_figure: Whether it is no image of `gan encode`.
         problem: Why a PNG cannot be read as an image of `gan encode`; None for other files.
     """
 
     path: Path
     version: Version
-    header: ImageHeader | None = None
+    settings: SpectrogramSettings | None = None
+    n_frames: int = 0
     is_figure: bool = True
     problem: str | None = None
 
@@ -56,10 +60,10 @@ class Source:
         Raises:
             InputError: If that cannot be told, because it cannot be read.
         """
-        if self.header is None:
+        if self.settings is None:
             return peak_bytes(self.path) if self.is_figure else 0
         # Pillow's pixels, numpy's, turned over, and the bytes of the file.
-        return 4 * self.header.n_frames * row_bytes(self.header.settings)
+        return 4 * self.n_frames * row_bytes(self.settings)
 
 
 @dataclass(frozen=True)
@@ -118,50 +122,61 @@ def _candidates(images: Path, store: Path | None) -> Iterator[Version]:
     folders = [""]
     while folders:
         folder = folders.pop()
-        try:
-            entries = list(os.scandir(images / folder))
-        except OSError:  # removed a moment ago, or somebody else's
-            continue
-        for entry in entries:
-            name = entry.name.lower()
-            if name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                if Path(entry.path).resolve() != hidden_too:
-                    folders.append(f"{folder}{entry.name}/")
-            elif name.endswith(_SUFFIXES) and not name.endswith(REPORT_SUFFIX):
-                try:
-                    status = entry.stat()
-                except OSError:  # removed a moment ago, or a link to nothing
+        # An error is a folder that was removed a moment ago, or somebody else's.
+        with contextlib.suppress(OSError), os.scandir(images / folder) as entries:
+            # One after the other: each remembers what is asked of it, a hundred MB if all are kept.
+            for entry in entries:
+                name = entry.name.lower()
+                if name.startswith("."):
                     continue
-                # A pipe would be waited for.
-                if S_ISREG(status.st_mode):
-                    yield f"{folder}{entry.name}", status.st_size, status.st_mtime_ns
+                if entry.is_dir(follow_symlinks=False):
+                    if Path(entry.path).resolve() != hidden_too:
+                        folders.append(f"{folder}{entry.name}/")
+                elif name.endswith(_SUFFIXES) and not name.endswith(REPORT_SUFFIX):
+                    try:
+                        status = entry.stat()
+                    except OSError:  # removed a moment ago, or a link to nothing
+                        continue
+                    # A pipe would be waited for.
+                    if S_ISREG(status.st_mode):
+                        yield f"{folder}{entry.name}", status.st_size, status.st_mtime_ns
 
 
-def find_sources(images: Path, versions: list[Version], n_threads: int) -> list[Source]:
-    """Tell images of `gan encode` from figures."""
+def find_sources(
+    images: Path, versions: list[Version], n_threads: int, known: dict[Version, Source] | None = None
+) -> list[Source]:
+    """Tell images of `gan encode` from figures.
 
-    def source(version: Version) -> Source:
+    Args:
+        images: The folder.
+        versions: Its files.
+        n_threads: Files looked into at a time.
+        known: Those that need not be looked into.
+    """
+
+    def look(version: Version) -> Source:
         path = images / version[0]
         if path.suffix.lower() != _PNG:
             return Source(path, version)
         try:
-            return Source(path, version, read_header(path), is_figure=False)
+            header = read_header(path)
+            return Source(path, version, header.settings, header.n_frames, is_figure=False)
         except InputError as error:
             return Source(path, version, is_figure=not has_header(path), problem=str(error))
         except OSError as error:
             return Source(path, version, problem=f"{path}: cannot be opened ({error.strerror or error})")
 
+    unknown = [version for version in versions if known is None or version not in known]
     with ThreadPoolExecutor(n_threads) as pool:
-        return list(pool.map(source, versions))
+        sources = (known or {}) | dict(zip(unknown, pool.map(look, unknown), strict=True))
+    return [sources[version] for version in versions]
 
 
 def read_source(source: Source, options: FigureOptions) -> Outcome:
     """Read an image file, or say why it cannot be read: one file must not end the reading of a thousand."""
     try:
-        if source.header is not None:
-            return _read_image(source, source.header)
+        if source.settings is not None:
+            return _read_image(source)
         return _read_figure(source, options) if source.is_figure else InputError(str(source.problem))
     except InputError as error:
         return error
@@ -224,8 +239,8 @@ def picture_size(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def _read_image(source: Source, header: ImageHeader) -> Decoded:
-    upright, _ = read_codes(source.path)
+def _read_image(source: Source) -> Decoded:
+    upright, header = read_codes(source.path)
     with source.path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     recording, start_second = source.file, 0.0

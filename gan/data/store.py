@@ -1,73 +1,32 @@
-"""All frames of all images of a folder in one memory-mapped file.
+"""All frames of all images of a folder, mapped into memory.
 
 Frames are rows, and an image's follow each other, so that a crop in time is one contiguous read. Pixels stay as they
 are in the image files; levels are worked out when a crop is read.
 """
 
-import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-import numpy as np
-
+from gan.data.index import Index, StoredImage
 from gan.data.kind import Kind
-from gan.data.look import Look
+from gan.data.shards import Shards
 from gan.files import atomic_write
 from gan.plain import made_of
 from gan.sound.codec import Codes
-from gan.sound.settings import SpectrogramSettings
 
-FORMAT = 2
+# Of the index.
+FORMAT = 3
+# Of what is read of a file: a store that was built with another has to be built anew.
+CONTENT = 2
 INDEX = "index.json"
-
-Version = tuple[str, int, int]
-
-
-@dataclass(frozen=True)
-class StoredImage:
-    """One line of the index.
-
-    Attributes:
-        file: Path relative to the folder of images, with forward slashes.
-        size: Bytes of the file.
-        mtime_ns: When it was last changed.
-        sha256: Hash of its bytes; of what was read from it, if it is a figure.
-        first_row: Where its frames start in the store.
-        n_frames: Its width.
-        level_db: Level of white in dB; None for silence.
-        recording: Path of its recording relative to the folder of images; its own path if it was not recorded.
-        start_second: Where it starts in the recording.
-        look: What a figure looks like; None for an image of `gan encode`.
-    """
-
-    file: str
-    size: int
-    mtime_ns: int
-    sha256: str
-    first_row: int
-    n_frames: int
-    level_db: float | None
-    recording: str
-    start_second: float
-    look: Look | None = None
-
-    def __post_init__(self) -> None:
-        if self.first_row < 0 or self.n_frames < 1:
-            raise ValueError(f"{self.file}: {self.n_frames} frames from row {self.first_row}")
-
-    @property
-    def version(self) -> Version:
-        """What tells whether the file is still the one that was read."""
-        return self.file, self.size, self.mtime_ns
 
 
 class ImageStore:
-    """The frames of a folder of images; made by `gan.data.build.open_store`.
+    """The frames of a folder of images; made by `gan.data.opening.open_store`.
 
     Attributes:
         kind: What the images have in common.
@@ -78,16 +37,17 @@ class ImageStore:
         odd: What is different about figures that do not look like the others, one line each, 21 at most.
         made: Hash of the options that figures were read with.
         scan: Hash of the folder and the options that the store was built from.
-        frames_file: Name of the file of frames.
+        shards: The files of its frames.
     """
 
     def __init__(self, folder: Path) -> None:
-        text = (folder / INDEX).read_text(encoding="utf-8")
         try:
-            index = made_of(dict[str, Any], json.loads(text), INDEX)
+            index = made_of(dict[str, Any], json.loads((folder / INDEX).read_text(encoding="utf-8")), INDEX)
         except RecursionError as error:
             raise ValueError("lists in lists without end") from error
-        if index["format"] != FORMAT:
+        if index["format"] == 2:
+            index = _of_one_file(index)
+        elif index["format"] != FORMAT:
             raise ValueError(f"format {index['format']!r:.60}")
         self.kind = Kind.from_dict(index["kind"])
         self.settings = self.kind.settings
@@ -97,85 +57,59 @@ class ImageStore:
         # Stores of before there was such a thing say nothing of it.
         self.unfinished: bool = made_of(bool, index.get("unfinished", False), "unfinished")
         self.odd: list[str] = made_of(list[str], index["odd"], "odd")
-        # Columns, not rows, and each look once: 130,000 images are read in half a second.
-        columns = {
-            name: made_of(list[kind], index["images"][name], name)  # type: ignore[valid-type]
-            for name, kind in get_type_hints(StoredImage).items()
-            if name != "look"
-        }
-        looks = made_of(list[Look], index["looks"], "looks")
-        numbers = made_of(list[int | None], index["images"]["look"], "look")
-        columns["look"] = [None if number is None else looks[number] for number in numbers]
-        self.images = [StoredImage(*values) for values in zip(*columns.values(), strict=True)]
-        self.frames_file: str = made_of(str, index["frames"], "frames")
-        if Path(self.frames_file).name != self.frames_file:
-            raise ValueError(f"frames in {self.frames_file!r}, which is not in the folder")
-        self._path = folder / self.frames_file
-        self._n_rows, rest = divmod(self._path.stat().st_size, row_bytes(self.settings))
-        if rest or any(image.first_row + image.n_frames > self._n_rows for image in self.images):
+        self.images: Index = made_of(Index, index["images"], "images")
+        self.shards = Shards(folder, made_of(list[str], index["shards"], "shards"), self.settings)
+        places = zip(self.images.shard, self.images.first_row, self.images.n_frames, strict=True)
+        if any(row + n_frames > self.shards.n_rows[shard] for shard, row, n_frames in places):
             raise ValueError("the frames are not whole")
-        self._frames: Codes | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A memory map would be pickled as the whole array; every process opens its own.
-        return self.__dict__ | {"_frames": None}
 
     @property
     def n_bytes(self) -> int:
         """Size of the frames on disk."""
-        return int(self._path.stat().st_size)
+        return self.shards.n_bytes
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the settings and of every image's name and content."""
-        return content_hash([self.settings.to_dict(), [(image.file, image.sha256) for image in self.images]])
-
-    @property
-    def frames(self) -> Codes:
-        """Pixels of all images, shape (n_rows, n_freqs), read-only and not yet in memory."""
-        if self._frames is None:
-            shape = (self._n_rows, self.settings.n_freqs)
-            self._frames = np.memmap(self._path, pixel_type(self.settings), "r", shape=shape)
-        return self._frames
+        return content_hash([self.settings.to_dict(), [*zip(self.images.file, self.images.sha256, strict=True)]])
 
     def codes(self, index: int, start: int, n_frames: int) -> Codes:
         """Pixels of a stretch of an image, shape (n_frames, n_freqs), read-only and not yet in memory."""
-        first = self.images[index].first_row + start
-        return self.frames[first : first + n_frames]
+        first = self.images.first_row[index] + start
+        return self.shards[self.images.shard[index]][first : first + n_frames]
+
+
+def _of_one_file(index: dict[str, Any]) -> dict[str, Any]:
+    """What an index of format 2, which knows one file of frames, says in the words of today."""
+    columns = index["images"] | {"looks": index["looks"], "shard": [0] * len(index["images"]["file"])}
+    return index | {"images": columns, "shards": [index["frames"]]}
 
 
 def write_index(
     folder: Path,
-    frames: str,
+    shards: list[str],
     scan: str,
     made: str,
     kind: Kind,
-    images: Sequence[StoredImage],
+    images: Iterable[StoredImage],
     skipped: list[str],
     unfinished: bool,
     odd: list[str],
 ) -> None:
     """Write what `ImageStore` reads, in one step: whatever was the index before is it until then.
 
-    The arguments are the attributes of `ImageStore`, and the name of the file of frames in the folder.
+    The arguments are the attributes of `ImageStore`, and the names of its shards in the folder.
     """
-    looks = {image.look: None for image in images if image.look is not None}
-    numbers = {look: number for number, look in enumerate(looks)}
-    columns: dict[str, list[Any]] = {
-        field.name: [getattr(image, field.name) for image in images] for field in dataclasses.fields(StoredImage)
-    }
-    columns["look"] = [None if look is None else numbers[look] for look in columns["look"]]
     index = {
         "format": FORMAT,
         "scan": scan,
         "made": made,
         "kind": kind.to_dict(),
-        "frames": frames,
+        "shards": shards,
         "skipped": skipped,
         "unfinished": unfinished,
         "odd": odd,
-        "looks": list(looks),
-        "images": columns,
+        "images": Index.of(images).to_dict(),
     }
     with atomic_write(folder / INDEX) as part:
         part.write_text(json.dumps(index), encoding="utf-8")
@@ -184,13 +118,3 @@ def write_index(
 def content_hash(content: Any) -> str:
     """Hash of anything that JSON can say."""
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-
-def pixel_type(settings: SpectrogramSettings) -> type[np.uint8] | type[np.uint16]:
-    """Type of a stored pixel."""
-    return np.uint16 if settings.bits == 16 else np.uint8
-
-
-def row_bytes(settings: SpectrogramSettings) -> int:
-    """Bytes of a stored frame."""
-    return settings.n_freqs * settings.bits // 8

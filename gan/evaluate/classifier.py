@@ -236,7 +236,7 @@ def _untrained(data: ImageData) -> Classifier:
             f"{data.images}: a classifier needs labels of two classes or more, but data.labels is {data.labels!r}; "
             "say with it what tells them apart"
         )
-    loudest = max(image.level_db for image in data.store.images if image.level_db is not None)
+    loudest = max(level for level in data.store.images.level_db if level is not None)
     reference_db = data.scale.top_db if data.equal_levels else loudest
     return Classifier(data.settings, data.scale, reference_db, data.class_names)
 

@@ -82,7 +82,7 @@ class Neighbours:
         stretches = []
         for index in self.images:
             # An image shorter than a crop is one window, followed by silence.
-            n_starts = max(1, self._crops.store.images[index].n_frames - n_frames + 1)
+            n_starts = max(1, self._crops.store.images.n_frames[index] - n_frames + 1)
             stretches += [
                 _Stretch(index, start, min(_N_STARTS, n_starts - start)) for start in range(0, n_starts, _N_STARTS)
             ]

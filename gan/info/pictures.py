@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from gan.data.index import Index
 from gan.data.source import find_images
-from gan.data.store import INDEX, ImageStore, StoredImage
+from gan.data.store import INDEX, ImageStore
 from gan.errors import InputError
 from gan.info.description import Description, command, count, duration, grid, n_bytes
 from gan.info.sample import evenly
@@ -142,17 +143,17 @@ def _store_of(folder: Path) -> ImageStore | None:
 
 
 def _is_up_to_date(store: ImageStore, folder: Path, paths: Iterable[Path]) -> bool:
-    now = {path.relative_to(folder).as_posix(): path.stat() for path in paths}
-    same = all(
-        image.file in now and image.version[1:] == (now[image.file].st_size, now[image.file].st_mtime_ns)
-        for image in store.images
-    )
-    return same and len(now) == len(store.images) + len(store.skipped)
+    now = {
+        (path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns)
+        for path in paths
+        for status in (path.stat(),)
+    }
+    return now.issuperset(store.images.versions) and len(now) == len(store.images) + len(store.skipped)
 
 
-def _contents(images: Sequence[StoredImage], settings: SpectrogramSettings) -> str:
-    n_frames = sum(image.n_frames for image in images)
-    n_recordings = len({image.recording for image in images})
+def _contents(images: Index, settings: SpectrogramSettings) -> str:
+    n_frames = sum(images.n_frames)
+    n_recordings = len(set(images.recording))
     seconds = n_frames * settings.hop_length / settings.sample_rate
     of = f"{count(len(images), 'image')} of {count(n_recordings, 'recording')}"
     return f"{of}, {n_frames:,} frames, {duration(seconds)}"

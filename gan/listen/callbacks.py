@@ -185,7 +185,7 @@ def _spread(data: ImageData, n_crops: int) -> list[Crop]:
     chosen = np.linspace(0, len(data.train_images) - 1, n_crops + 2).round().astype(int)[1:-1]
     crops = []
     for index in (data.train_images[place] for place in chosen):
-        crops.append(Crop(index, max(0, data.store.images[index].n_frames - data.n_frames) // 2))
+        crops.append(Crop(index, max(0, data.store.images.n_frames[index] - data.n_frames) // 2))
     return crops
 
 
