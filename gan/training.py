@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 import yaml
 from jsonargparse import set_parsing_settings
@@ -27,6 +27,7 @@ from gan.errors import Diverged, InputError, Stopped, one_line
 from gan.files import atomic_write
 from gan.nulls import refuse_nulls
 from gan.pace import Bar, Pace
+from gan.refusing import Refusing
 from gan.resuming import compare_made_by, keep_others_out, load_weights, newest_undamaged, put_aside_newer
 from gan.run import Run, new_run, newest_run
 from gan.trained import said_by_class
@@ -47,14 +48,8 @@ _IGNORED_WARNINGS = (
 _PARTS = frozenset({"data", "model", "trainer", "checkpoint", "listen", "watchdog", "evaluate"})
 
 
-class Parser(LightningArgumentParser):
-    """Says what is wrong in one line, without the pages of usage before it."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Exit with 2."""
-        program = self.prog.split()[-1]
-        print(f"{program}: {' '.join(message.split())}; `{self.prog} --help` lists the options", file=sys.stderr)
-        sys.exit(2)
+class Parser(Refusing, LightningArgumentParser):
+    """Lightning's, that says what is wrong in one line."""
 
 
 class TrainingCLI(LightningCLI):
@@ -295,7 +290,7 @@ def run_training(cli: type[TrainingCLI], arguments: Sequence[str]) -> int:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
-    name = cli.command.split()[-1]
+    name = cli.command.removeprefix("python ")
     try:
         cli(arguments).train()
     except (InputError, Diverged, MisconfigurationException) as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 GAN = Path(__file__).parent.parent / "gan"
-BASE = {"errors", "files", "seed", "progress", "stopping", "plain", "nulls", "backend", "tensors"}
+BASE = {"errors", "files", "seed", "progress", "stopping", "plain", "nulls", "refusing", "backend", "tensors"}
 ALLOWED = {
     "errors": set(),
     "files": {"errors"},
@@ -16,6 +16,7 @@ ALLOWED = {
     "pace": set(),
     "plain": {"errors"},
     "nulls": {"errors"},
+    "refusing": set(),
     "backend": {"errors"},
     "tensors": {"errors", "files"},
     "sound": BASE | {"sound"},

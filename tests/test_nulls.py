@@ -220,7 +220,7 @@ def test_training_of_phase(said):
         part, name = option.split(".")
         exit_code, text = said(f"{part}: {{{name}: null}}", "--data.recordings=.", cli=ParsedPhase)
         assert (exit_code, text.count("\n")) == (2, 1)
-        assert text.startswith(f"train-phase: {option} is null; it must be a ")
+        assert text.startswith(f"gan train-phase: {option} is null; it must be a ")
         assert text.endswith(f", the default is {default}\n")
 
 

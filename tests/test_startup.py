@@ -33,7 +33,7 @@ BUDGETS = {
     "gan export --help": (PARSER, 32),
     "gan listen --help": (PARSER, 41),
     "gan evaluate --help": (PARSER, 42),
-    "gan blind --help": (TORCH, 130),
+    "gan blind --help": (TORCH, 134),
     "gan info --help": (NOTHING, 46),
     "gan train-phase --help": (LIGHTNING, 72),
     "python train.py --help": (LIGHTNING, 161),

@@ -181,7 +181,7 @@ def test_what_cannot_be_read_is_left_out(recordings, capsys):
 def test_bad_input_is_one_line_and_leaves_nothing(recordings, capsys, arguments, message):
     assert train(*arguments[:1], *SMALL, *arguments[1:]) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert said.startswith("train-phase: ")
+    assert said.startswith("gan train-phase: ")
     assert message in said
     assert not Path("runs").exists()
 

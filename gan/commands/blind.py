@@ -4,8 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
-
+from gan.commands.parser import parser_of
 from gan.commands.parsing import parse_with_phase
 from gan.errors import InputError
 from gan.evaluate.answers import KINDS, REAL, Answers, Key, Kind, report
@@ -140,7 +139,7 @@ def _names(loaded: Sequence[Trained]) -> list[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line of `gan blind` and run it."""
-    parser = ArgumentParser(prog="gan blind", description=(blind.__doc__ or "").split("Args:")[0])
+    parser = parser_of(blind)
     parser.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="A run's folder, or one of its checkpoints.")
     parser.add_argument("--real", action="store_true", help="Ask about real sounds of the first run's data, too.")
     parser.add_argument("--kinds", type=Kind, nargs="+", help="What is asked; all that can be if not given.")

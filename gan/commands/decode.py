@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from jsonargparse import ArgumentParser
 from torch import Tensor
 
+from gan.commands.parser import parser_of
 from gan.commands.parsing import parse_with_phase
 from gan.errors import InputError
 from gan.progress import Progress, say
@@ -192,7 +192,7 @@ def _write_report(target: Path, figure: Figure | None, path: Path) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line of `gan decode` and run it."""
-    parser = ArgumentParser(prog="gan decode", description=(decode.__doc__ or "").split("Args:")[0])
+    parser = parser_of(decode)
     parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="Picture files, or folders of them.")
     parser.add_argument("-o", "--output", type=Path | None, help="A folder, or a file name for a single picture.")
     parser.add_argument("--report", action="store_true", help="Write a page (NAME.report.png) beside each WAV file.")

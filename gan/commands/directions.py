@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from jsonargparse import ArgumentParser
 
+from gan.commands.parser import parser_of
 from gan.commands.parsing import parse_with_phase
 from gan.errors import InputError
 from gan.evaluate.directions import find_directions
@@ -107,7 +107,7 @@ def directions(
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line of `gan directions` and run it."""
-    parser = ArgumentParser(prog="gan directions", description=(directions.__doc__ or "").split("Args:")[0])
+    parser = parser_of(directions)
     parser.add_argument("run", type=Path, metavar="RUN", help="A run's folder, or one of its checkpoints.")
     parser.add_argument("--overwrite", action="store_true", help="Replace files that are there.")
     parser.add_function_arguments(directions, skip={"run", "overwrite"})

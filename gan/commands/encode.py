@@ -4,9 +4,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
-
 from gan.backend import Backend, NameOrThreads
+from gan.commands.parser import parser_of
 from gan.sound.settings import Bits, SpectrogramSettings, Window
 
 
@@ -71,7 +70,7 @@ def encode(
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line of `gan encode` and run it."""
-    parser = ArgumentParser(prog="gan encode", description=(encode.__doc__ or "").split("Args:")[0])
+    parser = parser_of(encode)
     parser.add_function_arguments(encode, as_positional=True)
     given = parser.parse_args(list(arguments))
     return encode(**given.as_dict())

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jsonargparse import ArgumentParser
-
+from gan.commands.parser import parser_of
 from gan.errors import InputError
 from gan.files import atomic_write
 
@@ -75,7 +74,7 @@ def _groups(run: "Run", checkpoints: Mapping[str, Path], evaluation: "Evaluation
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line of `gan evaluate` and run it."""
-    parser = ArgumentParser(prog="gan evaluate", description=(evaluate.__doc__ or "").split("Args:")[0])
+    parser = parser_of(evaluate)
     parser.add_argument("run", type=Path, metavar="RUN", help="A run's folder, or one of its checkpoints.")
     parser.add_function_arguments(evaluate, skip={"run"})
     return evaluate(**parser.parse_args(list(arguments)).as_dict())

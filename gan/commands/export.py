@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
-
+from gan.commands.parser import parser_of
 from gan.errors import InputError
 
 
@@ -49,7 +48,7 @@ def export(run: Path, output: Path, overwrite: bool = False) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line of `gan export` and run it."""
-    parser = ArgumentParser(prog="gan export", description=(export.__doc__ or "").split("Args:")[0])
+    parser = parser_of(export)
     parser.add_argument("run", type=Path, metavar="RUN", help="A run's folder, or one of its checkpoints.")
     parser.add_argument("output", type=Path, metavar="OUT", help="The file to write, NAME.safetensors or NAME.onnx.")
     parser.add_argument("--overwrite", action="store_true", help="Replace a file that is there.")

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jsonargparse import ArgumentParser
-
 from gan.backend import Backend, NameOrThreads
+from gan.commands.parser import parser_of
 from gan.sound.figure.options import FigureOptions
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ def _training(pictures: Path, store: Path | None, options: FigureOptions) -> str
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line of `gan ingest` and run it."""
-    parser = ArgumentParser(prog="gan ingest", description=(ingest.__doc__ or "").split("Args:")[0])
+    parser = parser_of(ingest)
     parser.add_argument("pictures", type=Path, metavar="PICTURES", help="Folder of pictures, sub-folders included.")
     parser.add_argument(
         "store", nargs="?", type=Path, metavar="STORE", help="Folder for what is read; PICTURES/.store if not given."

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from jsonargparse import ArgumentParser
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from gan.commands.parser import parser_of
 from gan.commands.parsing import parse_with_phase
 from gan.errors import InputError
 from gan.listen.page import INDEX, write_page
@@ -175,7 +175,7 @@ def _travel(trained: Trained, ends: Tensor, weights: Tensor | None) -> Iterator[
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line of `gan interpolate` and run it."""
-    parser = ArgumentParser(prog="gan interpolate", description=(interpolate.__doc__ or "").split("Args:")[0])
+    parser = parser_of(interpolate)
     parser.add_argument("run", type=Path, metavar="RUN", help="A run's folder, or one of its checkpoints.")
     parser.add_argument("--seeds", type=str, nargs="+", default=["0", "1"], help="Seeds or files to travel between.")
     parser.add_argument("--labels", type=str, nargs="+", help="Class of each seed, or one for all.")

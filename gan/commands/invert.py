@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from jsonargparse import ArgumentParser
 
+from gan.commands.parser import parser_of
 from gan.commands.parsing import parse_with_phase
 from gan.errors import InputError
 from gan.evaluate.latents import Latent, find_latent
@@ -104,7 +104,7 @@ def invert(
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line of `gan invert` and run it."""
-    parser = ArgumentParser(prog="gan invert", description=(invert.__doc__ or "").split("Args:")[0])
+    parser = parser_of(invert)
     parser.add_argument("run", type=Path, metavar="RUN", help="A run's folder, or one of its checkpoints.")
     parser.add_argument("recording", type=Path, metavar="RECORDING", help="A sound file.")
     parser.add_argument("--overwrite", action="store_true", help="Replace files that are there.")

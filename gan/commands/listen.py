@@ -4,8 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
-
+from gan.commands.parser import parser_of
 from gan.errors import InputError
 
 _MB = 1e6
@@ -58,7 +57,7 @@ def listen(runs: Sequence[Path], output: Path | None = None, link: bool = False,
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line of `gan listen` and run it."""
-    parser = ArgumentParser(prog="gan listen", description=(listen.__doc__ or "").split("Args:")[0])
+    parser = parser_of(listen)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="A run's folder.")
     parser.add_argument("--link", action="store_true", help="Keep sounds beside the page rather than in it.")
     parser.add_function_arguments(listen, skip={"runs", "link"})

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from jsonargparse import ArgumentParser
 from torch import Tensor
 
+from gan.commands.parser import parser_of
 from gan.commands.parsing import parse_with_phase
 from gan.errors import InputError
 from gan.listen.page import INDEX, write_page
@@ -107,7 +107,7 @@ def sample(
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line of `gan sample` and run it."""
-    parser = ArgumentParser(prog="gan sample", description=(sample.__doc__ or "").split("Args:")[0])
+    parser = parser_of(sample)
     parser.add_argument("run", type=Path, metavar="RUN", help="A run's folder, or one of its checkpoints.")
     parser.add_argument("--overwrite", action="store_true", help="Replace files that are there.")
     parser.add_argument("--long", action="store_true", help="Make hours of sound without asking back.")
