@@ -253,8 +253,12 @@ class Discriminator(nn.Module):
             Logits, shape (batch,): above 0 for images taken to be real.
         """
         check_labels(self.n_classes, labels)
-        features = self.layers[:-1](images)
-        logits: Tensor = self.layers[-1](features).flatten()
+        # A slice would be a new module each time, which takes as long as three layers.
+        *layers, last = self.layers
+        features = images
+        for layer in layers:
+            features = layer(features)
+        logits: Tensor = last(features).flatten()
         if self.projection is not None and labels is not None:
             logits = logits + self.projection(features).flatten(1).gather(1, labels[:, None]).flatten()
         return logits
