@@ -22,6 +22,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ class Plain:
         gan, loss = self.gan, self.gan.loss
         real = real.contiguous(memory_format=self.memory_format)
         fake = self.generator(torch.randn(len(real), gan.latent_dim, device=real.device))
-        loss_d = loss.discriminator(self.discriminator(real), self.discriminator(fake.detach()))
+        loss_d = loss.discriminator(*self.judge(real, fake.detach()))
         if self.has_penalty and gan.penalty is not None:
             loss_d = loss_d + gan.penalty(self.discriminator, real, fake.detach())
         self.optimizer_d.zero_grad()
@@ -87,6 +88,10 @@ class Plain:
         self.optimizer_g.step()
         self.after_generator()
         self.n_batches += 1
+
+    def judge(self, real: Tensor, fake: Tensor) -> Sequence[Tensor]:
+        """Logits of both."""
+        return self.discriminator(real), self.discriminator(fake)
 
     def before_generator(self) -> None:
         """Nothing."""
@@ -105,14 +110,21 @@ class Tuned(Plain):
         super().__init__(gan)
         self.precision = precision
         if gan._is_to_compile:
-            self.generator.compile()
-            self.discriminator.compile()
+            self.generator.compile(dynamic=False)
+            self.discriminator.compile(dynamic=False)
         self.averages = [weight.detach().clone() for weight in self.generator.parameters()]
 
     def step(self, real: Tensor) -> None:
         """In the precision of the training."""
         with self.precision.forward_context():
             super().step(real)
+
+    def judge(self, real: Tensor, fake: Tensor) -> Sequence[Tensor]:
+        """In one pass, where there is no batch normalisation."""
+        if not self.discriminator.judges_alone:
+            return super().judge(real, fake)
+        logits: Tensor = self.discriminator(torch.cat([real, fake]))
+        return logits.chunk(2)
 
     def before_generator(self) -> None:
         """The discriminator's weights need no gradient now."""

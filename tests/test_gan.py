@@ -2,6 +2,7 @@
 
 import copy
 from contextlib import nullcontext
+from functools import partialmethod
 
 import pytest
 import torch
@@ -407,10 +408,35 @@ def test_augmentation_is_seen_by_the_discriminator_alone(tmp_path):
     assert max(seen) == 0.0
     seen.clear()
     black = trained(gan(Black(0.5, images_to_certainty=64)), tmp_path, 4)
-    # Real and fake in each of the two steps, and real once more in the penalty.
-    assert seen == [1.0] * 20
+    # Real and fake together in the discriminator's step and alone in the other, and real once more in the penalty.
+    assert seen == [1.0] * 16
     # Nothing can be told apart: never sure, so the probability falls by 32 images of 64, to where it stays.
     assert black.augment.probability == 0.0
+
+
+@pytest.mark.parametrize("n_classes", [0, 3])
+def test_one_pass_for_real_and_fake_is_two(tmp_path, n_classes):
+    batches = [
+        Batch(torch.rand(8, 1, *SIZE, generator=torch.Generator().manual_seed(i)) - 0.5, torch.arange(8) % 3)
+        for i in range(4)
+    ]
+    sizes, gans = [], []
+
+    class Watched(Discriminator):
+        def forward(self, images, labels=None):
+            sizes.append(len(images))
+            return super().forward(images, labels)
+
+    for judges_alone in (True, False):
+        torch.manual_seed(0)
+        networks = Generator(SIZE, n_classes, 8, 8), Watched(SIZE, n_classes, 8, normalization="none")
+        networks[1].judges_alone = judges_alone
+        gans.append(trained(GAN(*networks, NonSaturating()), tmp_path, 4, batches=batches))
+    assert sizes == [16, 8] * 4 + [8, 8, 8] * 4
+    one, two = (gan.state_dict() for gan in gans)
+    for name, value in two.items():
+        torch.testing.assert_close(one[name], value, rtol=1e-3, atol=1e-5)
+    assert not Discriminator(SIZE, normalization="batch").judges_alone
 
 
 def test_average_can_be_left_out(tmp_path):
@@ -500,7 +526,7 @@ def test_senseless_options_are_refused(options, message):
 def test_compiled_networks_learn_the_same_under_the_same_names(tmp_path, monkeypatch):
     """By the part of the compiler that needs no compiler of another language; what it cannot do, it raises."""
     compiled = torch.nn.Module.compile
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled(self, backend="aot_eager"))
+    monkeypatch.setattr(torch.nn.Module, "compile", partialmethod(compiled, backend="aot_eager"))
     # A penalty is differentiated twice.
     options = {"penalty": R1(1.0, every=2), "generator_lr": 1e-4, "discriminator_lr": 1e-4}
     plain = trained(small_gan(**options), tmp_path, 4)

@@ -207,6 +207,7 @@ class Discriminator(nn.Module):
 
     Attributes:
         n_classes: As given.
+        judges_alone: Whether each logit is of its own image alone, so that real and fake can be judged in one pass.
 
     Raises:
         InputError: If the sides of the image cannot be halved often enough.
@@ -222,6 +223,7 @@ class Discriminator(nn.Module):
     ) -> None:
         super().__init__()
         self.n_classes = n_classes
+        self.judges_alone = normalization != "batch"
         grid, stages = base_grid(image_size)
         widths = [1, *widths_of(base_channels, max_channels, stages)]
         layers: list[nn.Module] = []

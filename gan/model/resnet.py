@@ -146,6 +146,7 @@ class Discriminator(nn.Module):
 
     Attributes:
         n_classes: As given.
+        judges_alone: Whether each logit is of its own image alone, so that real and fake can be judged in one pass.
 
     Raises:
         InputError: If the sides of the image cannot be halved often enough, or the channels not be grouped.
@@ -163,6 +164,7 @@ class Discriminator(nn.Module):
     ) -> None:
         super().__init__()
         self.n_classes = n_classes
+        self.judges_alone = True
         grid, stages = base_grid(image_size)
         widths = widths_of(base_channels, max_channels, stages)
         n_blocks = stages * blocks_per_stage
