@@ -85,6 +85,7 @@ def beside_real(found: dict[str, list[tuple[int, float]]]) -> dict[str, list[tup
     }
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does(folder):
     """The same crops and latents, shared out; gradients and curves are means over all of them."""
     train = [sys.executable, TRAIN, *OPTIONS, *ALIKE]
