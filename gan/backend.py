@@ -55,7 +55,7 @@ class Backend:
         n_jobs: Jobs at a time; -1 for as many as there are cores.
 
     Raises:
-        InputError: If there can be no scheduler.
+        InputError: If there can be no scheduler, or n_jobs is 0.
     """
 
     name: Name
@@ -63,6 +63,7 @@ class Backend:
     n_jobs: int = -1
 
     def __post_init__(self) -> None:
+        _refuse_none(self.n_jobs)
         if self.name == "loky" and self.scheduler is not None:
             raise InputError(f"scheduler is {self.scheduler}, but loky has none; use dask or ray for a cluster")
 
@@ -73,10 +74,9 @@ class Backend:
         Raises:
             InputError: If there can be no scheduler, or n_jobs is 0.
         """
-        if n_jobs == 0:
-            raise InputError("n_jobs is 0; it must be 1 or more, or -1 for one per core")
         if name != "threading":
             return cls(name, scheduler, n_jobs)
+        _refuse_none(n_jobs)
         if scheduler is not None:
             raise InputError(f"scheduler is {scheduler}, but the backend is threading; give --backend dask or ray")
         return None
@@ -194,6 +194,11 @@ class Backend:
         n_threads = int(ray.cluster_resources()["CPU"]) if self.n_jobs < 0 else self.n_jobs
         while some := list(itertools.islice(waiting, 2 * _JOBS_PER_THREAD * n_threads)):
             yield from _round(begin, some, attempt, ray.exceptions.RayError)
+
+
+def _refuse_none(n_jobs: int) -> None:
+    if n_jobs == 0:
+        raise InputError("n_jobs is 0; it must be 1 or more, or -1 for one per core")
 
 
 def _round(

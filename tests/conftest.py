@@ -1,5 +1,7 @@
 """Small sounds, sound and damaged, for every test that needs files."""
 
+import errno
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +29,18 @@ def music(n_samples: int, seed: int = 0, sample_rate: int = 22050) -> Waveform:
     tones = [np.sin(2 * np.pi * frequency * time) for frequency in rng.uniform(100, 3000, 4)]
     envelope = np.exp(-2 * (time % 0.5))
     return (0.1 * envelope * np.sum(tones, axis=0) + 0.01 * rng.standard_normal(n_samples)).astype(np.float32)
+
+
+def full_at(n_call: int, write: Callable[..., int]) -> Callable[..., int]:
+    """What writes to a disk that has no room for one of the calls."""
+    calls = itertools.count(1)
+
+    def full(*arguments: object) -> int:
+        if next(calls) == n_call:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(*arguments)
+
+    return full
 
 
 def with_flac_length(flac: bytes, n_samples: int) -> bytes:

@@ -138,6 +138,9 @@ def test_without_a_target_it_stays():
     for _ in range(8):
         augment.update(torch.ones(8), -torch.ones(8), relative=False)
     assert augment.probability == 0.3
+    augment = Augment(1)
+    augment.load_state_dict(Augment(0.3).state_dict())
+    assert augment.probability == pytest.approx(0.3)
 
 
 def test_state_goes_on_where_it_was(tmp_path):

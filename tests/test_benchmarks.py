@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-SMALL = ["--data.images=images", "--data.n_frames=64", "--trainer.accelerator=cpu"]
-SMALL += [f"--model.{network}.init_args.base_channels=4" for network in ("generator", "discriminator")]
+NARROW = ["--trainer.accelerator=cpu"]
+NARROW += [f"--model.{network}.init_args.base_channels=4" for network in ("generator", "discriminator")]
+SMALL = ["--data.images=images", "--data.n_frames=64", *NARROW]
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_growth_is_a_slope_with_its_error(soak):
         ),
         (["data.py", "--rounds=1", "--seconds=0.1", "--minutes=3", "--epochs=1"], ["3 images,", "| recording |"]),
         (
-            ["step.py", "--epochs=1", "--size=64x96", *SMALL[2:], "--trainer.limit_train_batches=9"],
+            ["step.py", "--epochs=1", "--size=64x96", *NARROW, "--trainer.limit_train_batches=9"],
             ["64 images of 64 x 96, 9 batches an epoch", "| tuned |", "| example |"],
         ),
         (["scaling.py", "--rounds=1", "--batch=4", *SMALL], ["| weak |", "| two threads |"]),

@@ -10,6 +10,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from conftest import full_at
 
 import gan.data.build as build_module
 import gan.data.building as building_module
@@ -283,17 +284,8 @@ def test_a_disk_that_fills_up_while_frames_are_copied_leaves_the_old_store(image
     opened(images)
     for index in range(4):
         (images / f"{index}.png").unlink()
-    real, n_calls = os.pwrite, 0
-
-    def full(*arguments):
-        nonlocal n_calls
-        n_calls += 1
-        if n_calls == 4:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return real(*arguments)
-
     with monkeypatch.context() as patch:
-        patch.setattr(os, "pwrite", full)
+        patch.setattr(os, "pwrite", full_at(4, os.pwrite))
         with pytest.raises(InputError, match="No space left on device"):
             open_store(images, images / ".store")
     assert len(ImageStore(images / ".store").images) == 10

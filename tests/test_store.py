@@ -1,6 +1,5 @@
 """The store holds what the image files hold, through kills, changes and damage."""
 
-import errno
 import json
 import os
 import pickle
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import full_at
 from PIL import Image, PngImagePlugin
 
 import gan.data.building as building_module
@@ -192,16 +192,7 @@ def test_frames_that_were_lost_are_decoded_again(images, monkeypatch):
 
 
 def test_full_disk_is_said_and_the_next_run_finishes(images, monkeypatch):
-    real_pwrite, calls = os.pwrite, 0
-
-    def full(*arguments):
-        nonlocal calls
-        calls += 1
-        if calls == 8:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return real_pwrite(*arguments)
-
-    monkeypatch.setattr(os, "pwrite", full)
+    monkeypatch.setattr(os, "pwrite", full_at(8, os.pwrite))
     with pytest.raises(InputError, match=r"No space left on device.*--data.store"):
         open_store(images, images / ".store", n_threads=1)
     assert_equals_files(open_store(images, images / ".store"), images)

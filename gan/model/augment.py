@@ -78,7 +78,7 @@ class Augment(nn.Module):
                 "they must be at least 1 and 0"
             )
         # Never asked for as a number in a batch, which would wait for the device. No weight, so not saved as one.
-        self.register_buffer("probability", torch.tensor(probability), persistent=False)
+        self.register_buffer("probability", torch.tensor(float(probability)), persistent=False)
         self.target = target
         self.images_to_certainty = images_to_certainty
         self.time_shift = time_shift
