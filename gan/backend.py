@@ -7,7 +7,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
@@ -143,23 +143,20 @@ class Backend:
     def _by_dask(
         self, client: "Client", jobs: Iterable[Job], attempt: Callable[[Job], "Result | _Raised"]
     ) -> Generator[tuple[Job, Result | WorkerLost], None, None]:
-        executor: Executor = client.get_executor(pure=False)
-        running: dict[Future[Result | _Raised], Job] = {}
-        n_most = 0
-        try:
-            for job in jobs:
-                while len(running) >= n_most:
-                    # Workers come and go.
-                    n_threads = sum(client.nthreads().values())
-                    n_most = max(1, _JOBS_PER_THREAD * n_threads) if self.n_jobs < 0 else self.n_jobs
-                    if len(running) >= n_most:
-                        yield from _completed(running, client)
-                running[executor.submit(attempt, job)] = job
-            while running:
-                yield from _completed(running, client)
-        finally:
-            for future in running:
-                future.cancel()
+        def n_most() -> int:
+            # Workers come and go.
+            n_threads = sum(client.nthreads().values())
+            return max(1, _JOBS_PER_THREAD * n_threads) if self.n_jobs < 0 else self.n_jobs
+
+        suspects: list[Job] = []
+        with closing(_at_a_time(client, jobs, attempt, n_most)) as results:
+            for job, result in results:
+                if isinstance(result, WorkerLost):
+                    suspects.append(job)
+                else:
+                    yield job, result
+        # Dask blames a death on all jobs that the worker had been given. Alone one takes no other with it.
+        yield from _at_a_time(client, suspects, attempt, lambda: 1)
 
     def _join_ray(self) -> None:
         try:
@@ -239,6 +236,27 @@ def _calls(jobs: dict[int, Job], attempt: Callable[[Job], "Result | _Raised"], g
     for number, job in jobs.items():
         given.append(number)
         yield delayed(_numbered)(attempt, number, job)
+
+
+def _at_a_time(
+    client: "Client", jobs: Iterable[Job], attempt: Callable[[Job], "Result | _Raised"], n_most: Callable[[], int]
+) -> Generator[tuple[Job, Result | WorkerLost], None, None]:
+    """Do jobs with Dask, not more than n_most at a time, which is asked when that many are under way."""
+    executor: Executor = client.get_executor(pure=False)
+    running: dict[Future[Result | _Raised], Job] = {}
+    limit = 0
+    try:
+        for job in jobs:
+            while len(running) >= limit:
+                limit = n_most()
+                if len(running) >= limit:
+                    yield from _completed(running, client)
+            running[executor.submit(attempt, job)] = job
+        while running:
+            yield from _completed(running, client)
+    finally:
+        for future in running:
+            future.cancel()
 
 
 def _completed(

@@ -14,7 +14,7 @@ def die_of_three(number: int) -> int:
     """Kills the process that is given 3, others return the square."""
     if number == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(0.02)
+    time.sleep(0.2)  # Others are not done when 3 begins beside them.
     return number * number
 
 

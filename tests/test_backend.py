@@ -51,14 +51,14 @@ def recordings(tmp_path: Path) -> Path:
 @pytest.fixture
 def threads_as_cluster() -> Iterator[str]:
     """The address of a scheduler with two workers that are threads of this process."""
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster:
         yield cluster.scheduler_address
 
 
 @pytest.fixture
 def cluster() -> Iterator[LocalCluster]:
     """A cluster of two processes."""
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster:
         yield cluster
 
 
@@ -288,7 +288,7 @@ def test_what_cannot_be_done_is_said(recordings, tmp_path, monkeypatch, capsys):
 
 def test_a_scheduler_without_workers_is_said(monkeypatch):
     monkeypatch.setattr(backend_module, "_WORKER_SECONDS", 0.2)
-    with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster:
         work = Backend("dask", cluster.scheduler_address).work_through([1], reciprocal)
         with pytest.raises(
             InputError, match=r"no worker for 0\.2 s; what is complete is kept: start some with `dask worker i"
@@ -391,6 +391,16 @@ def test_a_worker_that_is_killed_costs_nothing(tmp_path, cluster, capsys):
 
 
 @pytest.mark.slow
+def test_a_job_is_not_lost_by_what_was_done_beside_it():
+    # One worker, so that what else is being done there shares the blame for each of its deaths.
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "10 minutes"}),
+        LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=":0") as cluster,
+    ):
+        assert_only_three_is_lost(Backend("dask", cluster.scheduler_address))
+
+
+@pytest.mark.slow
 def test_a_recording_that_kills_every_worker_is_skipped(recordings, tmp_path, write_image, capsys):
     # What a file may do to a worker whose memory is small.
     preload = tmp_path / "dies_of_seven.py"
@@ -413,7 +423,7 @@ def test_a_recording_that_kills_every_worker_is_skipped(recordings, tmp_path, wr
     # A local cluster looks 15 s after a death, and gives up a worker that is just starting again.
     with (
         dask.config.set({"distributed.deploy.lost-worker-timeout": "10 minutes"}),
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, preload=[str(preload)]) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", preload=[str(preload)]) as cluster,
     ):
         options = ["--backend", "dask", "--scheduler", cluster.scheduler_address]
         assert encode(recordings, images, *options) == 1
