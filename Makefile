@@ -1,6 +1,8 @@
 # `make train` and `make test` need Python 3.11 or newer and nothing else. In an environment of your own:
 # `pip install -e .` and `python train.py`.
 PYTHON ?= python3
+# Tests use one thread each.
+AT_A_TIME ?= --numprocesses logical --maxprocesses 8 --dist worksteal
 BIN := .venv/bin
 
 .PHONY: train test test-slow lint audit
@@ -9,10 +11,10 @@ train: .venv/installed
 	$(BIN)/python train.py
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(AT_A_TIME)
 
 test-slow: .venv/installed-test
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(AT_A_TIME)
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

@@ -53,7 +53,7 @@ def draw_figure(path: Path, waveform: np.ndarray) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_commands_run_in_their_order(tmp_path, sound):
     for name in ("train.py", "configs", "gan", "pyproject.toml", "README.md", "LICENSE", "notebooks"):
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
