@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from gan.data.crops import Batch, CropDataset, CropSampler, Fresh, fresh_frames, side_by_side
 from gan.data.kind import differing
 from gan.data.labels import check_trained, count_classes, find_labels
-from gan.data.opening import AS_FOUND, existing_store, find_settings, open_store
+from gan.data.opening import AS_FOUND, Opening
 from gan.data.resident import CropPlaces, ResidentCrops, fits
 from gan.data.scale import global_scale, per_frequency_scale
 from gan.data.split import matching, random_share
@@ -109,14 +109,16 @@ class ImageData(LightningDataModule):
     @cached_property
     def settings(self) -> SpectrogramSettings:
         """Settings of the images: known before the store is built."""
-        if self._existing is not None:
-            return self._existing.settings
-        return find_settings(self.images, self.store_folder, self.figures)
+        return self._opening.settings() if self._existing is None else self._existing.settings
+
+    @cached_property
+    def _opening(self) -> Opening:
+        return Opening(self.images, self.store_folder, self.figures)
 
     @cached_property
     def _existing(self) -> ImageStore | None:
-        # Kept, since to look at all files and to read a long index takes a second.
-        return existing_store(self.images, self.store_folder, self.figures)
+        # Kept, since to read a long index takes half a second.
+        return self._opening.existing()
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -150,7 +152,10 @@ class ImageData(LightningDataModule):
     @cached_property
     def store(self) -> ImageStore:
         """The decoded frames, built when first asked for."""
-        return self._existing or open_store(self.images, self.store_folder, options=self.figures)
+        store = self._existing or self._opening.store()
+        # What it knows of each file would be a hundred MB for as long as the training takes.
+        del self._opening
+        return store
 
     @cached_property
     def class_names(self) -> list[str]:
