@@ -29,9 +29,8 @@ def refuse_nulls(parser: "ArgumentParser", config: "Namespace") -> None:
     for within, level, options in _levels(parser, config):
         for group in level.groups or ():
             if group in options and not isinstance(options[group], type(config)):
-                shown = "null" if options[group] is None else f"{options[group]!r:.60}"
                 raise InputError(
-                    f"{within}{group} is {shown}, where its options were expected; leave it out, or give some of them"
+                    f"{in_place_of_options(within + group, options[group])}; leave it out, or give some of them"
                 )
         for action in level._actions:
             is_null = action.dest in options and options[action.dest] is None
@@ -44,6 +43,16 @@ def refuse_nulls(parser: "ArgumentParser", config: "Namespace") -> None:
                     f"{name} is null; it must be {_in_words(getattr(action, '_typehint', action.type))}, "
                     f"the default is {default}"
                 )
+
+
+def in_place_of_options(group: str, found: Any) -> str:
+    """What is wrong with a group of options that is null, or holds none.
+
+    Args:
+        group: Its name.
+        found: What it is.
+    """
+    return f"{group} is {'null' if found is None else f'{found!r:.60}'}, where its options were expected"
 
 
 def _levels(

@@ -25,7 +25,7 @@ from gan.allocation import keep_freed_memory
 from gan.checkpoints import DISK_FULL, AtomicCheckpointIO, Checkpoints, made_by
 from gan.errors import Diverged, InputError, Stopped, one_line
 from gan.files import atomic_write
-from gan.nulls import refuse_nulls
+from gan.nulls import in_place_of_options, refuse_nulls
 from gan.pace import Bar, Pace
 from gan.refusing import Refusing
 from gan.resuming import compare_made_by, keep_others_out, load_weights, newest_undamaged, put_aside_newer
@@ -247,8 +247,7 @@ def _refuse_unreadable(arguments: Sequence[str]) -> None:
             # Text is the name of a file that holds the part.
             is_text = isinstance(part, str) and part.isprintable()
             if name in _PARTS and not (isinstance(part, dict) or is_text):
-                shown = "null" if part is None else f"{part!r:.60}"
-                raise InputError(f"{path}: {name} is {shown}, where its options were expected")
+                raise InputError(f"{path}: {in_place_of_options(name, part)}")
 
 
 class RunFolder(Callback):

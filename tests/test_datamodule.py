@@ -12,11 +12,11 @@ from jsonargparse import ArgumentParser
 from gan.data import opening
 from gan.data.crops import Crop, CropSampler, drawn_crops, fresh_frames, side_by_side
 from gan.data.datamodule import ImageData
-from gan.data.opening import open_store
+from gan.data.opening import Opening, open_store
 from gan.data.source import find_versions
 from gan.data.store import ImageStore
 from gan.errors import InputError
-from gan.sound.codec import Origin, decode_image, encode_image
+from gan.sound.codec import Origin, decode_image, encode_image, read_header
 from gan.sound.figure.options import FigureOptions
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import (
@@ -481,8 +481,8 @@ def test_size_is_known_without_building_the_store(images):
 
 
 def test_crops_that_no_image_has_are_refused_before_networks_are_built(images, monkeypatch):
-    built = []
-    monkeypatch.setattr("gan.data.datamodule.open_store", lambda *to, **how: built.append(1) or open_store(*to, **how))
+    built, store = [], Opening.store
+    monkeypatch.setattr(Opening, "store", lambda opening: built.append(1) or store(opening))
     for n_frames in (2**62, 202):
         # The store is there the second time.
         with pytest.raises(InputError, match=rf"n_frames is {n_frames}, longer than every image .* at most 201"):
@@ -502,10 +502,27 @@ def test_a_long_index_is_read_once(images, monkeypatch):
     assert looks == reads == [1]
 
 
+def test_files_are_listed_and_looked_into_once(images, write_image, monkeypatch):
+    listings, headers = [], []
+    monkeypatch.setattr(opening, "find_versions", lambda *folders: listings.append(1) or find_versions(*folders))
+    monkeypatch.setattr("gan.data.source.read_header", lambda path: headers.append(path.name) or read_header(path))
+    # When the store is built; and when a file is new, this one only.
+    for new in ([f"{index:02d}.png" for index in range(20)], ["20.png"]):
+        module = ImageData(images, n_frames=32, batch_size=8)
+        assert module.image_size == (64, 32)
+        module.setup()
+        assert listings == [1]
+        assert sorted(headers) == new
+        listings.clear()
+        headers.clear()
+        write_image(images / "bell" / "20.png", 64)
+    assert len(module.store.images) == 21
+
+
 def test_settings_of_the_store_are_those_of_the_first_look(images, monkeypatch):
     module = ImageData(images, n_frames=32)
     other = SpectrogramSettings(8000, 256, 32, 256)
-    monkeypatch.setattr("gan.data.datamodule.find_settings", lambda *arguments: other)
+    monkeypatch.setattr(Opening, "settings", lambda _: other)
     assert module.image_size == (128, 32)
     with pytest.raises(InputError, match=r"has n_fft 256, win_length 256, but most have n_fft 128, win_length 128; "):
         module.setup()

@@ -25,7 +25,7 @@ import gan.data.source as source_module
 from gan.commands.main import main
 from gan.data.crops import Crop
 from gan.data.datamodule import ImageData
-from gan.data.opening import find_settings, open_store
+from gan.data.opening import Opening, open_store
 from gan.data.store import ImageStore
 from gan.data.workers import work_through
 from gan.errors import InputError
@@ -171,11 +171,11 @@ def test_a_second_look_reads_nothing_and_other_options_everything(figures, asked
 
 def test_settings_without_the_store_read_one_figure_and_with_it_none(figures, asked):
     expected = SpectrogramSettings(RATE, 128, 32, 128, floor_db=-80.0, bits=8)
-    assert find_settings(figures, figures.parent / "store", FigureOptions(RATE)) == expected
+    assert Opening(figures, figures.parent / "store", FigureOptions(RATE)).settings() == expected
     assert len(asked) == 1
     build(figures)
     asked.clear()
-    assert find_settings(figures, figures.parent / "store", FigureOptions(RATE)) == expected
+    assert Opening(figures, figures.parent / "store", FigureOptions(RATE)).settings() == expected
     assert asked == []
 
 
@@ -324,7 +324,7 @@ def test_only_bad_files(tmp_path, asked):
         with pytest.raises(InputError, match=r"none of its 7 images can be used; .*0\.jpg: not a picture"):
             build(tmp_path / "figures")
     with pytest.raises(InputError, match="none of its 7 images can be used"):
-        find_settings(tmp_path / "figures", tmp_path / "store")
+        Opening(tmp_path / "figures", tmp_path / "store").settings()
 
 
 def test_what_cannot_be_read_at_all_is_said_early(tmp_path, asked):

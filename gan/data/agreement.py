@@ -1,14 +1,12 @@
 """What the images of a folder have in common, found out from a few of them."""
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from gan.data.index import Version
 from gan.data.kind import Kind, kind_of_most
-from gan.data.source import Decoded, Outcome, Source, find_sources, read_source
+from gan.data.source import Decoded, Outcome, Source, read_source
 from gan.errors import InputError
 from gan.sound.figure.options import FigureOptions
 from gan.sound.settings import SpectrogramSettings
@@ -67,19 +65,18 @@ def still_agreed(kind: Kind, sources: list[Source], encoded: Kind | None) -> boo
     return kind == encoded if _encoded_lead(sources) else kind.options is not None
 
 
-def settings_of_one(images: Path, versions: list[Version], options: FigureOptions) -> SpectrogramSettings:
+def settings_of_one(images: Path, sources: list[Source], options: FigureOptions) -> SpectrogramSettings:
     """Settings of one image that can be read, and is likely to be as most are.
 
     Args:
-        images: The folder.
-        versions: Its files.
+        images: The folder, for messages.
+        sources: Its files.
         options: How to read figures.
 
     Raises:
         InputError: If none can be read.
     """
     skipped = {}
-    sources = find_sources(images, versions, os.cpu_count() or 1)
     leading = _encoded_lead(sources)
     for source in sorted(_spread(sources), key=lambda source: source.is_figure == leading):
         if source.settings is not None:

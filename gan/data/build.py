@@ -10,14 +10,14 @@ from pathlib import Path
 from gan.backend import Backend
 from gan.data.agreement import agree, none_usable, still_agreed
 from gan.data.building import Building
-from gan.data.index import StoredImage, Version
+from gan.data.index import StoredImage
 from gan.data.kind import Kind, common_settings
 from gan.data.look import odd_ones
 from gan.data.names import places
 from gan.data.previous import Previous
 from gan.data.readers import Readers
 from gan.data.shards import remove_others
-from gan.data.source import Decoded, Outcome, Source, find_sources, read_as, read_source
+from gan.data.source import Decoded, Outcome, Source, read_as, read_source
 from gan.data.store import CONTENT, ImageStore, content_hash, write_index
 from gan.progress import Progress, each
 from gan.sound.figure.options import FigureOptions
@@ -29,7 +29,7 @@ class Build:
     Args:
         images: The folder of images.
         folder: Where the store is to lie; nobody else may build there meanwhile.
-        versions: The images.
+        sources: Its files.
         options: How to read figures.
         old: The store that is replaced, if there is one.
         n_threads: Files read at a time, if there is memory for them.
@@ -40,19 +40,18 @@ class Build:
         self,
         images: Path,
         folder: Path,
-        versions: list[Version],
+        sources: list[Source],
         options: FigureOptions,
         old: ImageStore | None,
         n_threads: int,
         backend: Backend | None,
     ) -> None:
-        # Workers have working folders of their own.
-        self._images = images if backend is None else images.absolute()
+        self._images = images
         self._folder = folder
-        self._versions = versions
+        self._sources = sources
+        self._versions = [source.version for source in sources]
         self._options = options
         self._made = made_with(options)
-        self._n_threads = n_threads
         self._readers = Readers(n_threads, backend)
         self._previous = None if old is None else Previous(old, self._made)
 
@@ -67,9 +66,7 @@ class Build:
                 be used.
             OSError: If the store cannot be written.
         """
-        previous = self._previous
-        known = None if previous is None else previous.sources(self._images)
-        sources = find_sources(self._images, self._versions, self._n_threads, known)
+        previous, sources = self._previous, self._sources
         found = {source.file: source.settings for source in sources if source.settings is not None}
         encoded = Kind(common_settings(found)) if found else None
         with Building(self._folder, self._made, self._versions) as building:

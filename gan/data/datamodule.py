@@ -12,16 +12,16 @@ from torch.utils.data import DataLoader
 from gan.data.crops import Batch, CropDataset, CropSampler, Fresh, fresh_frames, side_by_side
 from gan.data.kind import differing
 from gan.data.labels import check_trained, count_classes, find_labels
-from gan.data.opening import AS_FOUND, existing_store, find_settings, open_store
+from gan.data.loader import loader_of
+from gan.data.opening import AS_FOUND, Opening
 from gan.data.resident import CropPlaces, ResidentCrops, fits
 from gan.data.scale import global_scale, per_frequency_scale
-from gan.data.split import matching, random_share
+from gan.data.split import notes_on_share, split
 from gan.data.store import ImageStore
 from gan.errors import InputError
 from gan.sound.figure.options import FigureOptions
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import ImageScale
-from gan.stopping import leave_signals_to_parent
 
 # Crops that are read to see whether there is anything in them.
 _N_LOOKED_AT = 48
@@ -109,14 +109,16 @@ class ImageData(LightningDataModule):
     @cached_property
     def settings(self) -> SpectrogramSettings:
         """Settings of the images: known before the store is built."""
-        if self._existing is not None:
-            return self._existing.settings
-        return find_settings(self.images, self.store_folder, self.figures)
+        return self._opening.settings() if self._existing is None else self._existing.settings
+
+    @cached_property
+    def _opening(self) -> Opening:
+        return Opening(self.images, self.store_folder, self.figures)
 
     @cached_property
     def _existing(self) -> ImageStore | None:
-        # Kept, since to look at all files and to read a long index takes a second.
-        return existing_store(self.images, self.store_folder, self.figures)
+        # Kept, since to read a long index takes half a second.
+        return self._opening.existing()
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -150,7 +152,10 @@ class ImageData(LightningDataModule):
     @cached_property
     def store(self) -> ImageStore:
         """The decoded frames, built when first asked for."""
-        return self._existing or open_store(self.images, self.store_folder, options=self.figures)
+        store = self._existing or self._opening.store()
+        # What it knows of each file would be a hundred MB for as long as the training takes.
+        del self._opening
+        return store
 
     @cached_property
     def class_names(self) -> list[str]:
@@ -186,7 +191,9 @@ class ImageData(LightningDataModule):
                 f"{', '.join(f'{name} {most[name]}' for name in names)}; this is known now, so run the same again"
             )
         self._refuse_long_crops()
-        self.train_images, self.validation_images = self._split()
+        self.train_images, self.validation_images = split(
+            self.store.images.recording, self._names, self.validation, self.validation_fraction, self.seed
+        )
         if self.n_classes:
             check_trained(self._names, self.train_images)
         sampler = self._sampler()
@@ -208,19 +215,6 @@ class ImageData(LightningDataModule):
     def _widest(self) -> int:
         return max(self.store.images.n_frames)
 
-    def _split(self) -> tuple[list[int], list[int]]:
-        recordings = self.store.images.recording
-        if self.validation is not None:
-            held_out = matching(recordings, self.validation)
-        else:
-            classes = self._names or [""] * len(recordings)
-            held_out = random_share(recordings, classes, self.validation_fraction, self.seed)
-        train: list[int] = []
-        validation: list[int] = []
-        for index, recording in enumerate(recordings):
-            (validation if recording in held_out else train).append(index)
-        return train, validation
-
     def _check_that_it_varies(self) -> None:
         crops = side_by_side(self._fresh(self.train_images), self.n_frames, _N_LOOKED_AT)
         images = self.crops(self._global_scale).__getitems__(crops).images
@@ -233,17 +227,10 @@ class ImageData(LightningDataModule):
     @property
     def notes(self) -> list[str]:
         """What a user may not expect of the split, for the start of a training."""
-        held_out, trained = (
-            sum(self.store.images.n_frames[index] for index in part)
-            for part in (self.validation_images, self.train_images)
-        )
-        share = held_out / (held_out + trained)
-        if self.validation is not None or share <= max(0.1, 2 * self.validation_fraction):
+        if self.validation is not None:
             return []
-        return [
-            f"{share:.0%} of what was recorded is held out for validation, as there are few recordings; to train on "
-            "all of it, set data.validation_fraction to 0"
-        ]
+        n_frames = self.store.images.n_frames
+        return notes_on_share(n_frames, self.train_images, self.validation_images, self.validation_fraction)
 
     def _fresh(self, images: list[int]) -> Fresh:
         return fresh_frames(self.store, images, self.n_frames)
@@ -288,18 +275,9 @@ class ImageData(LightningDataModule):
             device = self.trainer.strategy.root_device
             if fits(crops, device) if self.resident is None else self.resident:
                 self._on_device = ResidentCrops(crops, device)
-        num_workers = self.num_workers if self._on_device is None else 0
-        return DataLoader(
-            crops if self._on_device is None else CropPlaces(),
-            batch_sampler=batches,
-            collate_fn=_as_it_is,
-            num_workers=num_workers,
-            persistent_workers=num_workers > 0,
-            worker_init_fn=leave_signals_to_parent,
-            pin_memory=torch.cuda.is_available(),
-            # Its own generator: making an iterator must not draw from the global one.
-            generator=torch.Generator().manual_seed(self.seed),
-        )
+        if self._on_device is not None:
+            return loader_of(CropPlaces(), batches, 0, self.seed)
+        return loader_of(crops, batches, self.num_workers, self.seed)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint has to know to turn images into sound, in plain numbers."""
@@ -330,7 +308,3 @@ class ImageData(LightningDataModule):
         if now["fingerprint"] != state_dict.get("fingerprint") and self._restored_scale is None:
             print(f"note: the images in {self.images} have changed since this run was saved; it goes on with them")
         self._restored_scale = ImageScale(**state_dict["scale"])
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

@@ -11,8 +11,9 @@ from gan.data.agreement import settings_of_one
 from gan.data.build import Build, made_with
 from gan.data.building import FRAMES
 from gan.data.index import Version
+from gan.data.previous import Previous
 from gan.data.shards import remove_others
-from gan.data.source import find_versions
+from gan.data.source import Source, find_sources, find_versions
 from gan.data.store import CONTENT, ImageStore, content_hash
 from gan.errors import InputError
 from gan.files import remove_parts
@@ -21,6 +22,93 @@ from gan.sound.settings import SpectrogramSettings
 
 # Everything is found in the figures, or as librosa has it.
 AS_FOUND = FigureOptions()
+
+
+class Opening:
+    """The opening of a store: what is looked up for one answer serves the next.
+
+    Where there are a hundred thousand files, to list them takes half a second, and to tell images of `gan encode` from
+    figures twenty.
+
+    Args:
+        images, folder, options, n_threads, backend: As of `open_store`.
+
+    Raises:
+        InputError: If there are no images.
+    """
+
+    def __init__(
+        self,
+        images: Path,
+        folder: Path,
+        options: FigureOptions = AS_FOUND,
+        n_threads: int | None = None,
+        backend: Backend | None = None,
+    ) -> None:
+        self._versions = find_versions(images, folder)
+        # Workers have working folders of their own.
+        self._images = images if backend is None else images.absolute()
+        self._folder = folder
+        self._options = options
+        self._n_threads = n_threads or os.cpu_count() or 1
+        self._backend = backend
+        self._looked_into: list[Source] | None = None
+
+    def existing(self) -> ImageStore | None:
+        """What `store` gives if it has nothing to build or refresh; None if it has."""
+        store = _existing(self._folder)
+        return store if store is not None and self._fits(store) else None
+
+    def settings(self) -> SpectrogramSettings:
+        """Settings of the images before their store is built: of one that can be read.
+
+        Where the store is there already and fits, they are the store's, and no image is read.
+
+        Raises:
+            InputError: If none can be read.
+        """
+        store = _existing(self._folder)
+        if store is not None and self._fits(store):
+            return store.settings
+        return settings_of_one(self._images, self._sources(store), self._options)
+
+    def store(self, again: bool = False) -> ImageStore:
+        """Open the store; see `open_store`."""
+        folder = self._folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / "lock"):
+                store = _existing(folder)
+                if store is not None:
+                    # What a refresh left that was killed before the index named it, or names it no longer.
+                    remove_others(folder, [*store.shards.names, FRAMES])
+                if store is None or not self._fits(store) or (again and store.unfinished):
+                    remove_parts(folder)
+                    self._build(store)
+                    store = ImageStore(folder)
+                return store
+        except OSError as error:
+            raise InputError(
+                f"{folder}: the store of the images cannot be written ({error.strerror}); what is complete is kept: "
+                "make room and run again, or name another folder with --data.store"
+            ) from error
+
+    def _build(self, old: ImageStore | None) -> None:
+        sources = self._sources(old)
+        build = Build(self._images, self._folder, sources, self._options, old, self._n_threads, self._backend)
+        build.run(scan_of(self._versions, self._options))
+
+    def _sources(self, old: ImageStore | None) -> list[Source]:
+        if self._looked_into is None:
+            known = {} if old is None else Previous(old, made_with(self._options)).sources(self._images)
+            self._looked_into = find_sources(self._images, self._versions, self._n_threads, known)
+        return self._looked_into
+
+    def _fits(self, store: ImageStore) -> bool:
+        if not store.skipped:
+            # Its index says all that the hash is of, and is quicker to compare.
+            return store.made == made_with(self._options) and list(store.images.versions) == self._versions
+        return store.scan == scan_of(self._versions, self._options)
 
 
 def open_store(
@@ -49,53 +137,7 @@ def open_store(
         InputError: If there are no images, none can be read, the settings of images of `gan encode` differ, the
             store cannot be written or the backend cannot be used.
     """
-    versions = find_versions(images, folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock"):
-            store = _existing(folder)
-            if store is not None:
-                # What a refresh left that was killed before the index named it, or names it no longer.
-                remove_others(folder, [*store.shards.names, FRAMES])
-            if store is None or not _fits(store, versions, options) or (again and store.unfinished):
-                remove_parts(folder)
-                n_threads = n_threads or os.cpu_count() or 1
-                Build(images, folder, versions, options, store, n_threads, backend).run(scan_of(versions, options))
-                store = ImageStore(folder)
-            return store
-    except OSError as error:
-        raise InputError(
-            f"{folder}: the store of the images cannot be written ({error.strerror}); what is complete is kept: make "
-            "room and run again, or name another folder with --data.store"
-        ) from error
-
-
-def existing_store(images: Path, folder: Path, options: FigureOptions = AS_FOUND) -> ImageStore | None:
-    """What `open_store` gives if it has nothing to build or refresh; None if it has.
-
-    Raises:
-        InputError: If there are no images.
-    """
-    return _fitting(folder, find_versions(images, folder), options)
-
-
-def find_settings(images: Path, folder: Path, options: FigureOptions = AS_FOUND) -> SpectrogramSettings:
-    """Settings of a folder of images before its store is built: of one that can be read.
-
-    Where the store is there already and fits, they are the store's, and no image is read.
-
-    Args:
-        images: The folder of images.
-        folder: Where the store lies or is to lie.
-        options: How to read figures.
-
-    Raises:
-        InputError: If there are no images or none can be read.
-    """
-    versions = find_versions(images, folder)
-    if (store := _fitting(folder, versions, options)) is not None:
-        return store.settings
-    return settings_of_one(images, versions, options)
+    return Opening(images, folder, options, n_threads, backend).store(again)
 
 
 def scan_of(versions: list[Version], options: FigureOptions) -> str:
@@ -113,15 +155,3 @@ def _existing(folder: Path) -> ImageStore | None:
         return ImageStore(folder)
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
-
-
-def _fitting(folder: Path, versions: list[Version], options: FigureOptions) -> ImageStore | None:
-    store = _existing(folder)
-    return store if store is not None and _fits(store, versions, options) else None
-
-
-def _fits(store: ImageStore, versions: list[Version], options: FigureOptions) -> bool:
-    if not store.skipped:
-        # Its index says all that the hash is of, and is quicker to compare.
-        return store.made == made_with(options) and list(store.images.versions) == versions
-    return store.scan == scan_of(versions, options)

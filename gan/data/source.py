@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import os
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,7 +143,7 @@ def _candidates(images: Path, store: Path | None) -> Iterator[Version]:
 
 
 def find_sources(
-    images: Path, versions: list[Version], n_threads: int, known: dict[Version, Source] | None = None
+    images: Path, versions: list[Version], n_threads: int, known: Mapping[Version, Source]
 ) -> list[Source]:
     """Tell images of `gan encode` from figures.
 
@@ -166,9 +166,9 @@ def find_sources(
         except OSError as error:
             return Source(path, version, problem=f"{path}: cannot be opened ({error.strerror or error})")
 
-    unknown = [version for version in versions if known is None or version not in known]
+    unknown = [version for version in versions if version not in known]
     with ThreadPoolExecutor(n_threads) as pool:
-        sources = (known or {}) | dict(zip(unknown, pool.map(look, unknown), strict=True))
+        sources = dict(known) | dict(zip(unknown, pool.map(look, unknown), strict=True))
     return [sources[version] for version in versions]
 
 

@@ -9,6 +9,55 @@ from gan.errors import InputError
 from gan.seed import derive_seed
 
 
+def split(
+    recordings: Sequence[str], classes: Sequence[str], validation: str | None, fraction: float, seed: int
+) -> tuple[list[int], list[int]]:
+    """The images to train on and those to validate with.
+
+    Args:
+        recordings: The recording of each image.
+        classes: The class of each image; empty if there are no labels.
+        validation: A regular expression that is found in the names of the recordings that are held out.
+        fraction: Share of the recordings that is held out if there is no such expression.
+        seed: Seed of the draw of that share.
+
+    Returns:
+        Indices of images, in order.
+
+    Raises:
+        InputError: As of `matching`.
+    """
+    if validation is not None:
+        held_out = matching(recordings, validation)
+    else:
+        held_out = random_share(recordings, classes or [""] * len(recordings), fraction, seed)
+    parts: tuple[list[int], list[int]] = [], []
+    for index, recording in enumerate(recordings):
+        parts[recording in held_out].append(index)
+    return parts
+
+
+def notes_on_share(
+    n_frames: Sequence[int], train: Sequence[int], validation: Sequence[int], fraction: float
+) -> list[str]:
+    """What a user may not expect of a share that was held out: with few recordings it is more than was asked for.
+
+    Args:
+        n_frames: Width of each image.
+        train: Images to train on.
+        validation: Images that are held out.
+        fraction: The share that was asked for.
+    """
+    held_out, trained = (sum(n_frames[index] for index in part) for part in (validation, train))
+    share = held_out / (held_out + trained)
+    if share <= max(0.1, 2 * fraction):
+        return []
+    return [
+        f"{share:.0%} of what was recorded is held out for validation, as there are few recordings; to train on all "
+        "of it, set data.validation_fraction to 0"
+    ]
+
+
 def matching(recordings: Sequence[str], pattern: str) -> set[str]:
     """The recordings whose name a regular expression is found in.
 

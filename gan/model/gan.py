@@ -1,7 +1,7 @@
 """The training step of a GAN, as a LightningModule."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, cast
 
 import torch
@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torch.optim.swa_utils import AveragedModel
 
 from gan.errors import InputError
 from gan.model.augment import Augment
-from gan.model.calibration import calibrate
+from gan.model.average import Average
 from gan.model.losses import AdversarialLoss
 from gan.model.penalties import Penalty, refuse_batch_norm
-from gan.model.schedule import progress_of, rebase
+from gan.model.processes import gathered, mean_of_all
+from gan.model.schedule import LearningRates, start_new
 from gan.seed import derive_seed
 
 
@@ -87,8 +87,6 @@ class GAN(LightningModule):
             raise InputError("model.generator and model.discriminator must both be told the labels, or neither")
         if n_discriminator_steps < 1:
             raise InputError(f"model.n_discriminator_steps is {n_discriminator_steps}; it must be 1 or more")
-        if not 0 <= lr_decay <= 1:
-            raise InputError(f"model.lr_decay is {lr_decay}; it is a share of the run and must lie in [0, 1]")
         if gradient_clip is not None and gradient_clip <= 0:
             raise InputError(f"model.gradient_clip is {gradient_clip}; it must be above 0, or null for none")
         if penalty is not None:
@@ -97,16 +95,14 @@ class GAN(LightningModule):
         # Twice as fast on a CPU, and what tensor cores want.
         self.generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.discriminator = discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.ema = AveragedModel(self.generator)
-        self.ema.requires_grad_(False)
+        self.ema = Average(self.generator)
         self.loss = loss
         self.penalty = penalty
         self.augment = augment
         self.generator_lr = generator_lr
         self.discriminator_lr = discriminator_lr
         self.betas = betas
-        self.lr_decay = lr_decay
-        self.lr_scheduler = lr_scheduler
+        self._learning_rates = LearningRates((generator_lr, discriminator_lr), lr_decay, lr_scheduler)
         self.n_discriminator_steps = n_discriminator_steps
         self.gradient_clip = gradient_clip
         self.ema_decay = ema_decay
@@ -114,7 +110,6 @@ class GAN(LightningModule):
         self.seed = seed
         self.latent_dim = cast(int, generator.latent_dim)
         self.batches_seen = 0
-        self._lr_factor = 1.0
         self.latest: dict[str, Tensor] = {}
 
     @torch.no_grad()
@@ -152,14 +147,9 @@ class GAN(LightningModule):
             )
         return images
 
-    @contextmanager
-    def averaged(self) -> Iterator[Any]:
+    def averaged(self) -> AbstractContextManager[Any]:
         """The averaged generator in eval mode, and then as it was."""
-        was_training = self.ema.training
-        try:
-            yield self.ema.eval().module
-        finally:
-            self.ema.train(was_training)
+        return self.ema.evaluated()
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """One step of the discriminator, then, if it is its turn, one of the generator."""
@@ -174,9 +164,9 @@ class GAN(LightningModule):
         self._discriminator_step(optimizer_d, real, fake.detach(), labels)
         if generators_turn:
             self._generator_step(optimizer_g, real, fake, labels)
-            self._move_average()
+            self.ema.follow(self.generator, self.ema_decay, self.batches_seen)
         self.batches_seen += 1
-        self._average_latest()
+        self.latest = mean_of_all(self.latest, self.trainer)
         if self.batches_seen % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._log(self.latest)
             if self.augment is not None:
@@ -201,31 +191,9 @@ class GAN(LightningModule):
         if self.device.index is not None:
             torch.get_device_module(self.device).manual_seed(seed)
 
-    def _of_all_processes(self, logits: Tensor) -> Tensor:
-        logits = logits.detach()
-        if self.trainer.world_size == 1:
-            return logits
-        together = logits.new_empty(self.trainer.world_size * len(logits))
-        torch.distributed.all_gather_into_tensor(together, logits)
-        return together
-
-    def _average_latest(self) -> None:
-        """Make the losses those of the whole batch, not of this process' part."""
-        if self.trainer.world_size > 1:
-            # In an order that is the same in all of them, whichever came first.
-            names = sorted(self.latest)
-            together = torch.stack([self.latest[name].float() for name in names])
-            mean = self.trainer.strategy.reduce(together, reduce_op="mean")
-            self.latest = dict(zip(names, mean.unbind(), strict=True))
-
     def on_train_epoch_start(self) -> None:
         """Let the learning rates fall where the end of the run is near."""
-        if self.lr_scheduler is not None or not self.lr_decay:
-            return
-        self._lr_factor = min(1.0, (1.0 - progress_of(self.trainer)) / self.lr_decay)
-        for optimizer, rate in zip(self._two_optimizers(), (self.generator_lr, self.discriminator_lr), strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = self._lr_factor * rate
+        self._learning_rates.fall(self._two_optimizers(), self.trainer)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Make the average ready for what listens and saves at an epoch's end, be it cut short or not."""
@@ -255,8 +223,8 @@ class GAN(LightningModule):
         self._clip(self.discriminator)
         optimizer.step()
         if self.augment is not None:
-            everywhere = self._of_all_processes
-            self.augment.update(everywhere(real_logits), everywhere(fake_logits), self.loss.relative)
+            everywhere = gathered(real_logits, self.trainer), gathered(fake_logits, self.trainer)
+            self.augment.update(*everywhere, self.loss.relative)
         self.latest |= {
             "loss/discriminator": loss.detach(),
             "logits/real": real_logits.detach().mean(),
@@ -312,7 +280,7 @@ class GAN(LightningModule):
             Adam(self.generator.parameters(), self.generator_lr, self.betas, fused=True),
             Adam(self.discriminator.parameters(), self.discriminator_lr, self.betas, fused=True),
         ]
-        return optimizers, [self.lr_scheduler(optimizer) for optimizer in optimizers] if self.lr_scheduler else []
+        return optimizers, self._learning_rates.schedulers(optimizers)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load weights.
@@ -332,26 +300,14 @@ class GAN(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the counter, where the learning rates are in their fall, and what was logged last."""
         checkpoint["batches_seen"] = self.batches_seen
-        checkpoint["lr_factor"] = self._lr_factor
+        checkpoint["lr_factor"] = self._learning_rates.factor
         checkpoint["latest"] = self.latest
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on counting, with the learning rates that are asked for now; the optimizers would bring back theirs."""
         self.batches_seen = checkpoint["batches_seen"]
-        self._lr_factor = checkpoint.get("lr_factor", 1.0) if self.lr_decay else 1.0
         self.latest = dict(checkpoint.get("latest", {}))
-        rates = self.generator_lr, self.discriminator_lr
-        for optimizer, rate in zip(checkpoint["optimizer_states"], rates, strict=True):
-            for group in optimizer["param_groups"]:
-                begun_with = group.get("initial_lr", group["lr"])
-                if self.lr_scheduler is None or not begun_with:
-                    group["lr"] = self._lr_factor * rate
-                elif rate != begun_with:
-                    group["lr"] *= rate / begun_with
-                if self.lr_scheduler is not None:
-                    group["initial_lr"] = rate
-        for scheduler, rate in zip(checkpoint["lr_schedulers"], rates, strict=False):
-            rebase(scheduler, rate)
+        self._learning_rates.go_on(checkpoint)
 
     def on_fit_start(self) -> None:
         """Compile, in place: names of weights stay. The averaged generator, which is for other sizes too, is not."""
@@ -363,10 +319,7 @@ class GAN(LightningModule):
     def on_train_start(self) -> None:
         """Bring what was logged last to the device, and start a schedule that a resumed run did not have before."""
         self.latest = {name: value.to(self.device) for name, value in self.latest.items()}
-        for scheduler in self._schedulers():
-            if scheduler.last_epoch == 0:
-                for group, rate in zip(scheduler.optimizer.param_groups, scheduler.get_last_lr(), strict=True):
-                    group["lr"] = rate
+        start_new(self._schedulers())
 
     def _two_optimizers(self) -> Sequence[Any]:
         optimizers = self.optimizers()
@@ -382,17 +335,10 @@ class GAN(LightningModule):
         for logger in self.loggers:
             logger.log_metrics({name: float(value) for name, value in values.items()}, step=self.batches_seen)
 
-    @torch.no_grad()
-    def _move_average(self) -> None:
-        """In place of AveragedModel's own way, which waits for the device to ask whether this is the first time."""
-        n_before = self.batches_seen
-        decay = min(self.ema_decay, (1 + n_before) / (10 + n_before)) if n_before else 0.0
-        torch._foreach_lerp_(list(self.ema.parameters()), list(self.generator.parameters()), 1 - decay)
-
     def calibrate_average(self) -> None:
-        """Give the averaged generator batch statistics of its own; see `calibrate`.
+        """Give the averaged generator batch statistics of its own; see `Average.calibrate`.
 
         Done after the last batch of each epoch; before the first batch it makes samples of the untrained generator what
         they will be in training.
         """
-        calibrate(self.ema, self.latent_dim, self.n_classes, derive_seed(self.seed, "calibrate", self.batches_seen))
+        self.ema.calibrate(self.latent_dim, self.n_classes, derive_seed(self.seed, "calibrate", self.batches_seen))
