@@ -79,6 +79,12 @@ class GANCLI(TrainingCLI):
             f"images: {describe(self.datamodule)}; {networks}",
         ]
 
+    def set_up(self) -> None:
+        super().set_up()
+        for callback in self.trainer.callbacks:
+            if isinstance(callback, Listen):
+                callback.prepare(self.datamodule.settings)
+
     def train(self) -> None:
         if not self.config.estimate:
             super().train()

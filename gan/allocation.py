@@ -1,7 +1,9 @@
-"""How the C library hands out memory."""
+"""How the C library hands out memory, and that there is none left."""
 
 import ctypes
 import sys
+
+import torch
 
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -18,3 +20,9 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, -1)
+
+
+def is_lack_of_memory(error: Exception) -> bool:
+    """Whether an error says that there is not enough memory."""
+    # On a CPU torch has no class of its own for it.
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

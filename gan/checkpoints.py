@@ -96,8 +96,6 @@ class Checkpoints(Checkpoint):
         return [bool(wish) for wish in together]
 
     def _save(self, trainer: Trainer, batches_seen: int, name: str) -> None:
-        if trainer.fast_dev_run:  # type: ignore[attr-defined]
-            return
         run = self._run(trainer)
         # Curves up to here must be on the disk before the run goes on from here.
         for logger in trainer.loggers:

@@ -58,6 +58,19 @@ def refuse_pipes(path: Path) -> None:
         raise InputError(f"{path}: a pipe or a device, where a file was expected")
 
 
+def refuse_unwritable(folder: Path) -> None:
+    """Refuse a folder that files cannot be written to, before there is work to lose. It is not made.
+
+    Raises:
+        InputError: If it is or lies in something else than a folder, or may not be written to.
+    """
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if not there.is_dir():
+        raise InputError(f"{folder}: cannot be written, {there} is a file; name a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: cannot be written, {there} may not be written to; name another folder")
+
+
 def remove_parts(folder: Path) -> None:
     """Remove what `atomic_write` left below a folder when its process was killed.
 

@@ -21,15 +21,16 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from gan.allocation import keep_freed_memory
+from gan.allocation import is_lack_of_memory, keep_freed_memory
 from gan.checkpoints import DISK_FULL, AtomicCheckpointIO, Checkpoints, made_by
 from gan.errors import Diverged, InputError, Stopped, one_line
-from gan.files import atomic_write
+from gan.files import atomic_write, refuse_unwritable
 from gan.nulls import in_place_of_options, refuse_nulls
 from gan.pace import Bar, Pace
 from gan.refusing import Refusing
 from gan.resuming import compare_made_by, keep_others_out, load_weights, newest_undamaged, put_aside_newer
 from gan.run import Run, new_run, newest_run
+from gan.senseless import refuse_senseless
 from gan.trained import said_by_class
 
 # Lightning's own use of torch, and advice that does not fit here.
@@ -104,9 +105,14 @@ class TrainingCLI(LightningCLI):
         parser.link_arguments("seed_everything", "model.seed")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse the command line, and refuse null where an option must have a value."""
+        """Parse the command line, and refuse null where an option must have a value and numbers that make no sense.
+
+        Raises:
+            InputError: If there is one.
+        """
         super().parse_arguments(parser, args)
         refuse_nulls(parser, self.config)
+        refuse_senseless(self.config)
 
     def instantiate_classes(self) -> None:
         """Make everything.
@@ -122,7 +128,11 @@ class TrainingCLI(LightningCLI):
             raise
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Lightning's trainer with the run's folder as its logger's."""
+        """Lightning's trainer with the run's folder as its logger's.
+
+        Raises:
+            InputError: If it refuses its options.
+        """
         root = Path(self.config.trainer.default_root_dir or self.root)
         self.run = self.resumed or new_run(root)
         # What a killed run logged after its last checkpoint is logged again: its curves must not overlap.
@@ -136,9 +146,12 @@ class TrainingCLI(LightningCLI):
         if SLURMEnvironment.detect():
             # Its own way of being requeued saves beside the run and goes on with that, whatever --resume says.
             plugins.append(SLURMEnvironment(auto_requeue=False))
-        trainer: Trainer = super().instantiate_trainer(
-            logger=logger, plugins=plugins, enable_progress_bar=False, **kwargs
-        )
+        try:
+            trainer: Trainer = super().instantiate_trainer(
+                logger=logger, plugins=plugins, enable_progress_bar=False, **kwargs
+            )
+        except (ValueError, TypeError) as error:
+            raise InputError(f"trainer: {error}") from error
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         if bar:
             # The losses beside it are read from the device, which has to have done all that it was given until then.
@@ -154,6 +167,15 @@ class TrainingCLI(LightningCLI):
         """Lines about what is trained on and what is trained, for the start of a run."""
         return []
 
+    def set_up(self) -> None:
+        """Find whatever does not fit, before there is a run folder.
+
+        Raises:
+            InputError: If something does not.
+        """
+        refuse_unwritable(self.run.folder)
+        self.datamodule.setup("fit")
+
     def train(self) -> None:
         """Train from the start or from where the resumed run was."""
         if self.trainer.strategy.root_device.type == "cpu":
@@ -162,8 +184,7 @@ class TrainingCLI(LightningCLI):
             self._train()
 
     def _train(self) -> None:
-        # Whatever does not fit is found now, before there is a run folder.
-        self.datamodule.setup("fit")
+        self.set_up()
         if self.state:
             self.datamodule.load_state_dict(self.state[type(self.datamodule).__qualname__])
             self.made_by = self.state.get("made_by", {})
@@ -295,6 +316,12 @@ def run_training(cli: type[TrainingCLI], arguments: Sequence[str]) -> int:
     except (InputError, Diverged, MisconfigurationException) as error:
         print(f"{name}: {one_line(str(error))}", file=sys.stderr)
         return 1 if isinstance(error, Diverged) else 2
+    except (MemoryError, RuntimeError) as error:
+        if not is_lack_of_memory(error):
+            raise
+        advice = "a smaller data.batch_size takes less, and so do smaller networks"
+        print(f"{name}: there is not enough memory; {advice} ({one_line(str(error))})", file=sys.stderr)
+        return 2
     except Stopped as stopped:
         # Of several processes one speaks.
         if str(stopped):

@@ -3,7 +3,11 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
+
+from gan.allocation import is_lack_of_memory
 
 PROGRAM = """
 import resource, sys
@@ -21,6 +25,15 @@ for _ in range(3):
     use()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
+
+
+def test_what_says_that_memory_is_lacking():
+    for make in (lambda: np.empty(2**55), lambda: torch.empty(2**55)):
+        with pytest.raises((MemoryError, RuntimeError)) as caught:
+            make()
+        assert is_lack_of_memory(caught.value)
+    assert is_lack_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert not is_lack_of_memory(RuntimeError("shapes do not fit"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of Linux' C library")

@@ -239,6 +239,8 @@ def test_what_can_be_asked(endless, conditional, capsys):
         ((endless, endless), "given twice; there is no difference to hear"),
         ((endless, "--trials=3"), "trials is 3; it must be 4 or more"),
         ((endless, conditional, "--trials=7"), "trials is 7; it must be 8 or more"),
+        ((endless, "--trials=1000000000000"), "trials is 1000000000000; it must be 1000 or less"),
+        ((endless, "--trials=4", "--output=one/key.json"), "one/key.json: cannot be written, one/key.json is a file"),
         ((endless, "--real", "--kinds", "abx"), "kinds has abx, which needs two runs"),
         ((endless, "--kinds", "origin"), "kinds has origin, which needs --real"),
         (

@@ -1,10 +1,12 @@
 """`gan VERB` on the command line; `gan encode` has its own file."""
 
+import errno
 import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import librosa
 import numpy as np
@@ -15,7 +17,8 @@ from conftest import music
 from PIL import Image
 
 from gan.commands.main import VERBS, main
-from gan.files import atomic_write
+from gan.errors import InputError
+from gan.files import atomic_write, refuse_unwritable
 from gan.sound.codec import Origin, encode_image
 from gan.sound.figure.options import FigureOptions
 from gan.sound.phase.deep import DeepGriffinLim
@@ -224,6 +227,38 @@ def test_atomic_write_has_the_usual_permissions(tmp_path: Path) -> None:
     assert (tmp_path / "deep/er/ours").read_text() == "ours"
     assert (tmp_path / "deep/er/ours").stat().st_mode == (tmp_path / "usual").stat().st_mode
     assert names(tmp_path) == ["deep/er/ours", "usual"]
+
+
+def test_where_nothing_can_be_written_is_known_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("a file")
+    for folder in (tmp_path, tmp_path / "new", tmp_path / "new" / "deep"):
+        refuse_unwritable(folder)
+    for folder in (tmp_path / "file", tmp_path / "file" / "deep"):
+        with pytest.raises(
+            InputError, match=f"^{folder}: cannot be written, {tmp_path}/file is a file; name a folder$"
+        ):
+            refuse_unwritable(folder)
+    # Who is root may do everything.
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    with pytest.raises(InputError, match=f"new: cannot be written, {tmp_path} may not be written to; name another"):
+        refuse_unwritable(tmp_path / "new")
+    assert names(tmp_path) == ["file"]
+
+
+def test_what_the_system_refuses_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for error, said in (
+        (OSError(errno.ENOSPC, "No space left on device"), "gan info: No space left on device\n"),
+        (PermissionError(errno.EACCES, "Permission denied", "some/file"), "gan info: some/file: Permission denied\n"),
+    ):
+        monkeypatch.setattr("gan.commands.info.main", Mock(side_effect=error))
+        assert main(["info", "x"]) == 2
+        assert capsys.readouterr().err == said
+    # A library's own, which nobody expects.
+    monkeypatch.setattr("gan.commands.info.main", Mock(side_effect=OSError("broken data stream")))
+    with pytest.raises(OSError, match="broken data stream"):
+        main(["info", "x"])
 
 
 @pytest.mark.parametrize("verb", ["encode", "decode", "ingest", "listen", "blind", "export", "invert"])

@@ -66,6 +66,22 @@ def test_a_layer_has_channels(network, option, value):
         network((64, 64), **{option: value})
 
 
+@pytest.mark.parametrize(
+    ("network", "option"),
+    [
+        (Generator, "latent_dim"),
+        (endless.Generator, "whole_dim"),
+        (endless.Generator, "step_dim"),
+        *((resnet.Generator, option) for option in ("latent_dim", "blocks_per_stage", "expansion", "group_size")),
+        *((resnet.Discriminator, option) for option in ("blocks_per_stage", "expansion", "group_size")),
+    ],
+)
+@pytest.mark.parametrize("value", [0, -1])
+def test_sizes_below_one_are_refused(network, option, value):
+    with pytest.raises(InputError, match=f"^{option} is {value}; it must be 1 or more$"):
+        network((64, 64), **{option: value})
+
+
 def test_initial_weights_are_the_papers():
     torch.manual_seed(0)
     generator = Generator((64, 64), base_channels=32)

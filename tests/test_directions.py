@@ -89,7 +89,8 @@ def test_sounds(kind, request, capsys):
     [
         (["--n=0"], "n is 0; it must be 1 or more"),
         (["--n=65"], "n is 65, but the latents of this run have 64 axes"),
-        (["--steps=1"], "steps is 1; it must be 2 or more"),
+        (["--steps=1"], "steps is 1; it must lie in [2, 1000], 5 is usual"),
+        (["--steps=1000000000000"], "steps is 1000000000000; it must lie in [2, 1000], 5 is usual"),
         (["--reach=0"], "reach is 0.0; it must lie in (0, 10]"),
         (["--label=bell"], "this run was not told the labels"),
     ],

@@ -175,7 +175,9 @@ def test_too_few_crops_are_said_once(here, capsys):
     assert not run.best_checkpoint.exists()
 
 
-@pytest.mark.parametrize("option", ["every_n_epochs", "n_images"])
-def test_senseless_options_are_refused(option):
-    with pytest.raises(InputError, match=rf"evaluate.{option} is 0; it must be 1 or more"):
-        Evaluate(PGHIGriffinLim, **{option: 0})
+@pytest.mark.parametrize(
+    ("option", "value", "least"), [("every_n_epochs", 0, 1), ("n_images", 0, 20), ("n_images", 19, 20)]
+)
+def test_senseless_options_are_refused(option, value, least):
+    with pytest.raises(InputError, match=rf"evaluate\.{option} is {value}; it must be {least} or more"):
+        Evaluate(PGHIGriffinLim, **{option: value})

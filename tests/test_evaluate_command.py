@@ -134,7 +134,7 @@ def test_bad_input_is_one_line(here, capsys):
     assert "nowhere.ckpt: no such checkpoint" in refused("nowhere.ckpt")
     assert "alone.ckpt: not in a run's folder" in refused("alone.ckpt")
     assert "damaged.ckpt: cannot be read as a checkpoint" in refused(str(damaged))
-    assert "n_images is 0; it must be 1 or more" in refused(str(run.folder), "--n_images=0")
+    assert "n_images is 0; it must be 20 or more" in refused(str(run.folder), "--n_images=0")
     assert "n_images is 7; it must be 20 or more" in refused(str(run.folder), "--n_images=7")
     Path("images").rename("elsewhere")
     assert "images: no such folder" in refused(str(run.folder))

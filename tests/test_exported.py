@@ -114,6 +114,12 @@ def test_bad_options(conditional, file, capsys):
     assert "is there already; give --overwrite" in capsys.readouterr().err
     assert main(["export", str(conditional.folder), str(file.with_suffix(".ckpt"))]) == 2
     assert "name it generator.safetensors or generator.onnx" in capsys.readouterr().err
+    assert main(["export", str(conditional.folder), str(file / "deep.onnx")]) == 2
+    assert f"{file}: cannot be written, {file} is a file; name a folder" in capsys.readouterr().err
+    folder = file.with_name("folder.onnx")
+    folder.mkdir()
+    assert main(["export", str(conditional.folder), str(folder), "--overwrite"]) == 2
+    assert f"{folder} is a folder, which no file can replace" in capsys.readouterr().err
     assert file.stat().st_mtime_ns == before
     assert main(["export", str(conditional.folder), str(file), "--overwrite"]) == 0
     assert file.stat().st_mtime_ns != before

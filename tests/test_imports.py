@@ -17,6 +17,7 @@ ALLOWED = {
     "plain": {"errors"},
     "nulls": {"errors"},
     "refusing": set(),
+    "senseless": {"errors"},
     "backend": {"errors"},
     "tensors": {"errors", "files"},
     "sound": BASE | {"sound"},
@@ -33,7 +34,7 @@ ALLOWED = {
     "info": BASE | {"info", "data", "sound", "run", "saved"},
     "checkpoints": BASE | {"run", "saved"},
     "resuming": BASE | {"run", "saved"},
-    "training": BASE | {"allocation", "run", "trained", "checkpoints", "pace", "resuming"},
+    "training": BASE | {"allocation", "run", "trained", "checkpoints", "pace", "resuming", "senseless"},
     "phase_training": BASE | {"phase_training", "sound"},
     "commands": BASE
     | {

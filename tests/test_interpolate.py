@@ -93,6 +93,7 @@ def test_labels(conditional):
         (["--seeds", "1"], "1 seeds and 0 labels; give two seeds or more"),
         (["--steps=0"], "steps is 0; it must be 1 or more"),
         (["--seconds=-1"], "seconds is -1.0; it must be above 0"),
+        (["--steps=1000000000000"], "1000000000001 sounds of 0.252 s are 70000000.0 hours; if that is meant, say so"),
         (["--seconds=9999"], "1 sounds of 9999 s are 2.8 hours; if that is meant, say so with --long"),
         (["--labels", "bell", "bell"], "label is bell, but this run was not told the labels"),
     ],

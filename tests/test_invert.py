@@ -161,6 +161,8 @@ def test_bad_input(conditional, endless, recording, capsys):
         (endless, [str(recording), "--steps=0"], "steps is 0; it must be 1 or more"),
         (endless, [str(recording), "--start=-1"], "start is -1.0 and seconds None"),
         (endless, [str(recording), "--label=bell"], "this run was not told the labels"),
+        (endless, [str(recording), "--seconds=1e30"], "start is 0 and seconds 1e+30, but"),
+        (endless, [str(recording), "--start=1", "--seconds=1000000000000"], "song.wav ends after 3.75 s"),
         (conditional, [str(recording), "--seconds=9"], "makes images of 64 frames"),
     ):
         assert invert(run, *arguments, "--output=bad") == 2

@@ -1,6 +1,7 @@
 """What is logged is what was asked for: levels, gain, pictures, silence."""
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -314,5 +315,8 @@ def test_kept_epochs_are_thinned_evenly(tmp_path):
 def test_senseless_options_are_refused():
     with pytest.raises(InputError, match=r"n_kept is 1; it must be 2 or more, or 0"):
         Listen(PGHIGriffinLim, n_kept=1)
-    with pytest.raises(InputError, match="must be 1 or more"):
-        Listen(PGHIGriffinLim, n_samples=0)
+    for option, value in itertools.product(("n_samples", "n_references"), (0, 10**12)):
+        with pytest.raises(InputError, match=rf"listen\.{option} is {value}; it must lie in \[1, 1000\]"):
+            Listen(PGHIGriffinLim, **{option: value})
+    with pytest.raises(InputError, match=r"listen\.every_n_epochs is 0; it must be 1 or more"):
+        Listen(PGHIGriffinLim, every_n_epochs=0)

@@ -256,6 +256,20 @@ def test_fresh_start_never_writes_into_a_run(here, run_train):
         (["--resume", "nowhere"], "nowhere: no such run"),
         (["--resume=images"], "images: no checkpoint in it"),
         (["--model.generator.class_path=gan.nowhere.Net"], "gan.nowhere"),
+        (["--model.generator.init_args.latent_dim=0"], "latent_dim is 0; it must be 1 or more"),
+        ([f"--model.generator.init_args.latent_dim={10**15}"], "there is not enough memory; a smaller data.batch_size"),
+        (["--seed_everything=-1"], "seed_everything is -1; it must lie in [0, 4294967295]"),
+        ([f"--seed_everything={10**12}"], "seed_everything is 1000000000000; it must lie in [0, 4294967295]"),
+        *(
+            ([f"--trainer.{name}=0"], f"trainer.{name} is 0, with which nothing can be trained; give 1 or more")
+            for name in ("max_epochs", "max_steps", "limit_train_batches", "log_every_n_steps", "val_check_interval")
+        ),
+        (["--trainer.fast_dev_run=2"], "trainer.fast_dev_run keeps nothing to listen to"),
+        (["--trainer.accelerator=abacus"], "trainer: You selected an invalid accelerator name"),
+        (["--trainer.devices=-1"], "trainer: `devices` selected with `CPUAccelerator` should be an int > 0"),
+        (["--trainer.default_root_dir=images/00.png"], "cannot be written, images/00.png is a file; name a folder"),
+        (["--listen.phase.init_args.relaxation=3"], "relaxation is 3.0; it must lie between 0 and 2"),
+        (["--listen.phase.init_args.weights=nowhere"], "nowhere: cannot be read as weights"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(here, run_train, capsys, arguments, message):

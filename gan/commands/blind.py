@@ -8,13 +8,14 @@ from gan.commands.parser import parser_of
 from gan.commands.parsing import parse_with_phase
 from gan.errors import InputError
 from gan.evaluate.answers import KINDS, REAL, Answers, Key, Kind, report
-from gan.files import atomic_write
+from gan.files import atomic_write, refuse_unwritable
 from gan.listen.blind import make_test, possible_kinds
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
 from gan.trained import Trained, load_best, open_data
 
 PAGE, KEY = "blind.html", "key.json"
+_MOST_TRIALS = 1000
 
 
 def blind(
@@ -59,9 +60,12 @@ def blind(
             raise InputError(f"kinds has {kind}, which needs {'--real' if kind == 'origin' else 'two runs'}")
     if trials < 4 * len(runs):
         raise InputError(f"trials is {trials}; it must be {4 * len(runs)} or more, so that each case comes twice")
+    if trials > _MOST_TRIALS:
+        raise InputError(f"trials is {trials}; it must be {_MOST_TRIALS} or less, nobody answers more")
     loaded = [load_best(run, device) for run in runs]
     named = dict(zip(_names(loaded), loaded, strict=True))
     output = loaded[0].run.folder / "blind" if output is None else output
+    refuse_unwritable(output)
     page, key = output / PAGE, output / KEY
     for path in (page, key):
         if path.exists() and not overwrite:

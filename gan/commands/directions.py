@@ -27,6 +27,8 @@ from gan.trained import load_best
 
 # Images that axes are found with, a few for each number of a latent.
 _LEAST_SAMPLES, _PER_NUMBER = 1000, 4
+# Nobody hears that many of one axis.
+_MOST_STEPS = 1000
 
 
 def directions(
@@ -64,9 +66,10 @@ def directions(
     Returns:
         Exit code.
     """
-    for name, value, least in (("n", n, 1), ("steps", steps, 2)):
-        if value < least:
-            raise InputError(f"{name} is {value}; it must be {least} or more")
+    if n < 1:
+        raise InputError(f"n is {n}; it must be 1 or more")
+    if not 2 <= steps <= _MOST_STEPS:
+        raise InputError(f"steps is {steps}; it must lie in [2, {_MOST_STEPS}], 5 is usual")
     if not 0 < reach <= 10:
         raise InputError(f"reach is {reach}; it must lie in (0, 10], 3 is far")
     trained = load_best(run, device)

@@ -33,13 +33,14 @@ def evaluate(run: Path, n_images: int = 1000, seed: int = 0, device: str = "cpu"
     Returns:
         Exit code.
     """
-    if n_images < 1:
-        raise InputError(f"n_images is {n_images}; it must be 1 or more, 1000 is usual")
     from gan.evaluate.classifier import open_classifier
-    from gan.evaluate.evaluation import HELD_OUT, Evaluation, table
+    from gan.evaluate.evaluation import HELD_OUT, LEAST, Evaluation, table
     from gan.run import checkpoints_of
     from gan.trained import open_data
 
+    # Before a classifier is trained for it.
+    if n_images < LEAST:
+        raise InputError(f"n_images is {n_images}; it must be {LEAST} or more, 1000 is usual")
     folder, checkpoints = checkpoints_of(run)
     data = open_data(folder, next(iter(checkpoints.values())))
     classifier = open_classifier(data) if len(data.class_names) > 1 else None

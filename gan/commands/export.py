@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gan.commands.parser import parser_of
 from gan.errors import InputError
+from gan.files import refuse_unwritable
 
 
 def export(run: Path, output: Path, overwrite: bool = False) -> int:
@@ -29,6 +30,9 @@ def export(run: Path, output: Path, overwrite: bool = False) -> int:
         )
     if output.exists() and not overwrite:
         raise InputError(f"{output} is there already; give --overwrite or another name")
+    if output.is_dir():
+        raise InputError(f"{output} is a folder, which no file can replace; give another name")
+    refuse_unwritable(output.parent)
     from gan.exported import Exported
     from gan.trained import load_best
 

@@ -86,7 +86,8 @@ def interpolate(
     name += f"_{'_'.join(in_a_name(trained.class_names[number]) for number in classes)}" if classes else ""
     name += "" if truncation == 1 else f"_truncation_{truncation:g}"
     # How far the way has come at each sound: 1.5 is half-way from the second seed to the third.
-    n_sounds = steps * (len(seeds) - 1) + 1
+    n_sounds = steps * (len(seeds) - 1) + 1 if seconds is None else 1
+    check_seconds(n_sounds, n_samples / trained.settings.sample_rate, long)
     shares = [place / steps for place in range(n_sounds)]
     paths = [output / f"{name}_{place:03d}.{format}" for place in range(n_sounds)]
     paths = paths if seconds is None else [output / f"{name}_{seconds:g}s.{format}"]

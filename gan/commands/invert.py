@@ -15,7 +15,7 @@ from gan.progress import Progress
 from gan.sound.inversion import image_from_waveform
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
-from gan.sound.recording import read_excerpt
+from gan.sound.recording import read_excerpt, read_recording_header
 from gan.sound.spectrogram import db_from_magnitude, magnitude_from_waveform
 from gan.trained import load_best
 
@@ -65,6 +65,8 @@ def invert(
     output = trained.run.folder / "inverted" if output is None else output
     paths = [output / f"{trained.checkpoint.stem}_{recording.stem}_{kind}.wav" for kind in ("recording", "nearest")]
     refuse_existing(paths, overwrite)
+    if seconds is not None:
+        _refuse_beyond(recording, start, seconds)
 
     settings, scale = trained.settings, trained.scale
     waveform = torch.from_numpy(read_excerpt(recording, settings.sample_rate, start, n_samples))[None]
@@ -100,6 +102,14 @@ def invert(
     )
     print(f"to listen, open {output / INDEX}")
     return 0
+
+
+def _refuse_beyond(recording: Path, start: float, seconds: float) -> None:
+    """Of a whole crop silence may be a part; what is asked for by its length has to be there."""
+    header = read_recording_header(recording, look_at_end=False)
+    if header.n_samples is not None and start + seconds > header.n_samples / header.sample_rate:
+        length = header.n_samples / header.sample_rate
+        raise InputError(f"start is {start:g} and seconds {seconds:g}, but {recording} ends after {length:.2f} s")
 
 
 def main(arguments: Sequence[str]) -> int:

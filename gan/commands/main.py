@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from gan.commands.quiet import quiet
-from gan.errors import InputError
+from gan.errors import InputError, one_line
 
 VERBS = {
     "encode": "recordings to spectrogram images",
@@ -49,6 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             exit_code: int = module.main(rest)
     except InputError as error:
         print(f"gan {given.verb}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        # What the system refuses is no fault of this program's; what has no number is a library's word for a fault.
+        if error.errno is None:
+            raise
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"gan {given.verb}: {one_line(f'{where}{error.strerror}')}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"gan {given.verb}: stopped; what is complete is kept, the same command goes on", file=sys.stderr)

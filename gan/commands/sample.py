@@ -73,8 +73,11 @@ def sample(
         raise InputError(f"n is {n}; it must be 1 or more")
     check_seconds(n, seconds, long)
     check_truncation(truncation)
+    if latent is not None and not latent.is_file():
+        raise InputError(f"{latent}: no such file; latent is a file of `gan invert`, seed a number")
     trained = load_best(run, device)
     n_samples, latent_length = lengths(trained, seconds)
+    check_seconds(n, n_samples / trained.settings.sample_rate, long)
     output = trained.run.folder / "samples" if output is None else output
     wanted = [str(each) for each in range(seed, seed + n)] if latent is None else [str(latent)]
     sounds: dict[Path, tuple[Tensor, int | None, str]] = {}

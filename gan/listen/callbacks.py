@@ -21,9 +21,12 @@ from gan.seed import derive_seed
 from gan.sound.inversion import image_from_waveform, waveform_from_image
 from gan.sound.phase.reconstructor import PhaseMethod, PhaseReconstructor
 from gan.sound.recording import read_excerpt
+from gan.sound.settings import SpectrogramSettings
 
 # The loudest real crop is played at this peak, -6 dBFS: samples may be twice as loud before they clip.
 _REAL_PEAK = 0.5
+# As many of a tag as TensorBoard is told to keep.
+_MOST_SOUNDS = 1000
 
 
 class Listen(Callback):
@@ -53,13 +56,11 @@ class Listen(Callback):
         every_n_epochs: int = 1,
         n_kept: int = 100,
     ) -> None:
-        for name, value in (
-            ("n_samples", n_samples),
-            ("n_references", n_references),
-            ("every_n_epochs", every_n_epochs),
-        ):
-            if value < 1:
-                raise InputError(f"listen.{name} is {value}; it must be 1 or more")
+        for name, value in (("n_samples", n_samples), ("n_references", n_references)):
+            if not 1 <= value <= _MOST_SOUNDS:
+                raise InputError(f"listen.{name} is {value}; it must lie in [1, {_MOST_SOUNDS}]")
+        if every_n_epochs < 1:
+            raise InputError(f"listen.every_n_epochs is {every_n_epochs}; it must be 1 or more")
         if n_kept < 0 or n_kept == 1:
             raise InputError(f"listen.n_kept is {n_kept}; it must be 2 or more, or 0 to keep no files")
         self.n_samples = n_samples
@@ -70,6 +71,14 @@ class Listen(Callback):
         self._reconstruct: PhaseReconstructor | None = None
         self._gain = 1.0
         self._sheets: dict[str, Sheet] = {}
+
+    def prepare(self, settings: SpectrogramSettings) -> None:
+        """Make what finds the phase of images on a grid, before there is a run's folder.
+
+        Raises:
+            InputError: If it refuses its options or the grid.
+        """
+        self._reconstruct = self.phase(settings)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set the gain; log real crops and their inversion, unless a resumed run has them already."""
@@ -138,7 +147,8 @@ class Listen(Callback):
     def _waveforms(self, images: Tensor, data: ImageData) -> Tensor:
         # Once: its weights are read from a file, which leaves a little memory behind each time.
         if self._reconstruct is None:
-            self._reconstruct = self.phase(data.settings)
+            self.prepare(data.settings)
+        assert self._reconstruct is not None
         # A network that diverged makes what no phase can be found for; that is silence, and no end of the training.
         playable = images.isfinite().flatten(1).all(1)
         waveforms = waveform_from_image(images.nan_to_num(0.0, 0.0, 0.0), data.scale, self._reconstruct)

@@ -8,7 +8,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from gan.errors import InputError
 from gan.evaluate.classifier import open_classifier
-from gan.evaluate.evaluation import N_NEIGHBOURS, Evaluation, table
+from gan.evaluate.evaluation import LEAST, N_NEIGHBOURS, Evaluation, table
 from gan.listen.board import writers_of
 from gan.listen.callbacks import Listen, data_of
 from gan.model.gan import GAN
@@ -33,9 +33,9 @@ class Evaluate(Callback):
     """
 
     def __init__(self, phase: PhaseMethod, every_n_epochs: int = 10, n_images: int = 500) -> None:
-        for name, value in (("every_n_epochs", every_n_epochs), ("n_images", n_images)):
-            if value < 1:
-                raise InputError(f"evaluate.{name} is {value}; it must be 1 or more")
+        for name, value, least in (("every_n_epochs", every_n_epochs, 1), ("n_images", n_images, LEAST)):
+            if value < least:
+                raise InputError(f"evaluate.{name} is {value}; it must be {least} or more")
         self.phase = phase
         self.every_n_epochs = every_n_epochs
         self.n_images = n_images

@@ -1,7 +1,7 @@
 """What a trained model makes, written as sounds beside their pictures."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gan.errors import InputError
 from gan.evaluate.latents import Latent
+from gan.files import refuse_unwritable
 from gan.seed import derive_seed
 from gan.sound.codec import encode_image
 from gan.sound.recording import gain_that_fits, write_recording
@@ -58,11 +59,13 @@ def lengths(trained: Trained, seconds: float | None) -> tuple[int, int]:
     """Samples of a sound of some length, and numbers of its latent.
 
     Raises:
-        InputError: If the generator makes crops only and they are shorter.
+        InputError: If it is less than a sample, or the generator makes crops only and they are shorter.
     """
     settings = trained.settings
     n_crop = settings.n_samples(trained.n_frames)
-    n_samples = n_crop if seconds is None else max(1, round(seconds * settings.sample_rate))
+    n_samples = n_crop if seconds is None else round(seconds * settings.sample_rate)
+    if n_samples < 1:
+        raise InputError(f"seconds is {seconds:g}, less than a sample; it must be {1 / settings.sample_rate:g} or more")
     if (latent_length := getattr(trained.gan.generator, "latent_length", None)) is not None:
         return n_samples, latent_length(settings.n_frames(n_samples))
     if n_samples > n_crop:
@@ -135,12 +138,17 @@ def in_a_name(label: str) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in label)
 
 
-def refuse_existing(paths: Iterable[Path], overwrite: bool) -> None:
-    """Nothing is replaced that nobody asked to replace.
+def refuse_existing(paths: Collection[Path], overwrite: bool) -> None:
+    """Nothing is replaced that nobody asked to replace, and nothing is made that cannot be kept.
+
+    Args:
+        paths: Sounds of one folder.
+        overwrite: Whether somebody asked.
 
     Raises:
-        InputError: If one of the sounds or its picture is there.
+        InputError: If one of the sounds or its picture is there, or their folder cannot be written to.
     """
+    refuse_unwritable(next(iter(paths)).parent)
     for path in paths:
         for target in (path, path.with_suffix(".png")):
             if target.exists() and not overwrite:

@@ -49,15 +49,24 @@ def base_grid(image_size: tuple[int, int]) -> tuple[tuple[int, int], int]:
     return (n_freqs, n_frames), stages
 
 
+def refuse_none(**sizes: int) -> None:
+    """Refuse sizes and numbers of parts of a network that are below 1.
+
+    Raises:
+        InputError: If one is.
+    """
+    for name, value in sizes.items():
+        if value < 1:
+            raise InputError(f"{name} is {value}; it must be 1 or more")
+
+
 def widths_of(base_channels: int, max_channels: int, stages: int) -> list[int]:
     """Channels of so many layers, from the one of the largest image on: twice as many in each, up to the most.
 
     Raises:
         InputError: If there would be none.
     """
-    for name, value in (("base_channels", base_channels), ("max_channels", max_channels)):
-        if value < 1:
-            raise InputError(f"{name} is {value}; it must be 1 or more")
+    refuse_none(base_channels=base_channels, max_channels=max_channels)
     return [min(max_channels, base_channels * 2**stage) for stage in range(stages)]
 
 
@@ -138,7 +147,7 @@ class Generator(nn.Module):
         latent_dim: As given.
 
     Raises:
-        InputError: If the sides of the image cannot be halved often enough.
+        InputError: If the sides of the image cannot be halved often enough, or a size is below 1.
     """
 
     def __init__(
@@ -152,6 +161,7 @@ class Generator(nn.Module):
         upsample: Doubling = "transposed",
     ) -> None:
         super().__init__()
+        refuse_none(latent_dim=latent_dim)
         self.n_classes = n_classes
         self.latent_dim = latent_dim
         self.labelled = LabelledLatent(n_classes, latent_dim) if n_classes else None

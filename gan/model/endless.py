@@ -11,7 +11,7 @@ from torch.nn.functional import conv1d, normalize
 from torch.special import ndtr
 
 from gan.errors import InputError
-from gan.model.dcgan import QUIET, LabelledLatent, base_grid, check_labels, initialise, widths_of
+from gan.model.dcgan import QUIET, LabelledLatent, base_grid, check_labels, initialise, refuse_none, widths_of
 from gan.model.resampling import SmoothDoubling
 
 # Steps that a convolution over steps sees.
@@ -63,7 +63,8 @@ class Generator(nn.Module):
         latent_dim: Length of a crop's latent.
 
     Raises:
-        InputError: If the sides of the image cannot be halved often enough, or not as often as a step is to be doubled.
+        InputError: If the sides of the image cannot be halved often enough, or not as often as a step is to be doubled,
+            or a size is below 1.
     """
 
     smooth: Tensor
@@ -79,6 +80,7 @@ class Generator(nn.Module):
         max_channels: int = 512,
     ) -> None:
         super().__init__()
+        refuse_none(whole_dim=whole_dim, step_dim=step_dim)
         self.n_classes = n_classes
         self.whole_dim = whole_dim
         self.step_dim = step_dim

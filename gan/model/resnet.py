@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gan.errors import InputError
-from gan.model.dcgan import QUIET, LabelledLatent, base_grid, check_labels, widths_of
+from gan.model.dcgan import QUIET, LabelledLatent, base_grid, check_labels, refuse_none, widths_of
 from gan.model.resampling import Downsample, Upsample
 
 _Layer = TypeVar("_Layer", nn.Conv2d, nn.Linear)
@@ -29,6 +29,7 @@ class _Block(nn.Module):
 
     def __init__(self, width: int, expansion: int, group_size: int | None, n_blocks: int) -> None:
         super().__init__()
+        refuse_none(expansion=expansion, group_size=1 if group_size is None else group_size)
         hidden = width * expansion
         group_size = hidden if group_size is None else min(group_size, hidden)
         if hidden % group_size:
@@ -73,7 +74,8 @@ class Generator(nn.Module):
         latent_dim: As given.
 
     Raises:
-        InputError: If the sides of the image cannot be halved often enough, or the channels not be grouped.
+        InputError: If the sides of the image cannot be halved often enough, the channels not be grouped, or a size is
+            below 1.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Generator(nn.Module):
         expansion: int = 1,
     ) -> None:
         super().__init__()
+        refuse_none(latent_dim=latent_dim, blocks_per_stage=blocks_per_stage)
         self.n_classes = n_classes
         self.latent_dim = latent_dim
         self.labelled = LabelledLatent(n_classes, latent_dim) if n_classes else None
@@ -149,7 +152,8 @@ class Discriminator(nn.Module):
         judges_alone: Whether each logit is of its own image alone, so that real and fake can be judged in one pass.
 
     Raises:
-        InputError: If the sides of the image cannot be halved often enough, or the channels not be grouped.
+        InputError: If the sides of the image cannot be halved often enough, the channels not be grouped, or a size is
+            below 1.
     """
 
     def __init__(
@@ -163,6 +167,7 @@ class Discriminator(nn.Module):
         expansion: int = 1,
     ) -> None:
         super().__init__()
+        refuse_none(blocks_per_stage=blocks_per_stage)
         self.n_classes = n_classes
         self.judges_alone = True
         grid, stages = base_grid(image_size)

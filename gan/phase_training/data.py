@@ -28,6 +28,10 @@ _LONG = 4
 # Cells this far below the loudest one, -66 dB, say nothing.
 _QUIETEST = 5e-4
 _EXCERPTS_AN_EPOCH = 64
+# No recording has more, in Hz.
+_HIGHEST_RATE = 1_000_000
+# Above it only the loudest cell of all is drawn.
+_HIGHEST_POWER = 10
 
 
 class StepData(LightningDataModule):
@@ -71,8 +75,12 @@ class StepData(LightningDataModule):
                 raise InputError(f"data.{name} is {value}; it must be above 0")
         if not 0 < validation_fraction < 1:
             raise InputError(f"data.validation_fraction is {validation_fraction}; it must lie between 0 and 1")
-        if loudness_power < 0:
-            raise InputError(f"data.loudness_power is {loudness_power}; it must be 0 or more, 0.3 is usual")
+        if not 1 <= sample_rate <= _HIGHEST_RATE:
+            raise InputError(f"data.sample_rate is {sample_rate}; it must lie in [1, {_HIGHEST_RATE}], 22050 is usual")
+        if not 0 <= loudness_power <= _HIGHEST_POWER:
+            raise InputError(
+                f"data.loudness_power is {loudness_power}; it must lie in [0, {_HIGHEST_POWER}], 0.3 is usual"
+            )
         if not n_ffts or any(n_fft < 16 or n_fft % 8 for n_fft in n_ffts):
             raise InputError(f"data.n_ffts is {n_ffts}; they must be multiples of 8, as [512, 1024, 2048]")
         self.recordings = recordings

@@ -32,15 +32,15 @@ class PhaseTraining(LightningModule):
         latest: The loss of the last batch, a scalar on the module's device, under its tag.
 
     Raises:
-        InputError: If hidden is empty or lr not above 0.
+        InputError: If hidden is empty or lr lies outside (0, 1].
     """
 
     def __init__(self, hidden: tuple[int, ...] = (64, 48), lr: float = 5e-3, seed: int = 0) -> None:
         super().__init__()
         if not hidden or min(hidden) < 1:
             raise InputError(f"model.hidden is {list(hidden)}; it must be a list of numbers above 0, as [64, 48]")
-        if not lr > 0:
-            raise InputError(f"model.lr is {lr}; it must be above 0, 0.005 is usual")
+        if not 0 < lr <= 1:
+            raise InputError(f"model.lr is {lr}; it must lie in (0, 1], 0.005 is usual")
         torch.manual_seed(derive_seed(seed, "weights"))
         self.network = PhaseSteps(tuple(hidden))
         self.lr = lr

@@ -44,7 +44,7 @@ class SpectrogramSettings:
         for name in ("sample_rate", "n_fft", "hop_length", "win_length"):
             value = getattr(self, name)
             if type(value) is not int or not 1 <= value < _MOST:
-                raise InputError(f"{name} is {value!r:.60}; it must be a whole number above 0")
+                raise InputError(f"{name} is {value!r:.60}; it must be a whole number above 0, and below {_MOST}")
         if self.win_length > self.n_fft:
             raise InputError(f"win_length {self.win_length} is longer than n_fft {self.n_fft}; make it {self.n_fft}")
         if self.hop_length > self.win_length // 2:

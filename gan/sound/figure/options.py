@@ -57,7 +57,7 @@ class FigureOptions:
         for name in ("sample_rate", "n_fft", "hop_length", "win_length", "seconds", "n_mels", "max_hz"):
             value = getattr(self, name)
             if value is not None and not 0 < value < 1e9:
-                raise InputError(f"{name} is {value}; it must be above 0")
+                raise InputError(f"{name} is {value}; it must be above 0, and below 1e9")
         if not 1 <= self.range_db <= 300:
             raise InputError(f"range_db is {self.range_db}; it must lie in [1, 300], 80 is usual")
         if self.box is not None and not (0 <= self.box[0] < self.box[2] and 0 <= self.box[1] < self.box[3]):
