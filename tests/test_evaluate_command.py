@@ -134,8 +134,9 @@ def test_bad_input_is_one_line(here, capsys):
     assert "nowhere.ckpt: no such checkpoint" in refused("nowhere.ckpt")
     assert "alone.ckpt: not in a run's folder" in refused("alone.ckpt")
     assert "damaged.ckpt: cannot be read as a checkpoint" in refused(str(damaged))
-    assert "n_images is 0; it must be 20 or more" in refused(str(run.folder), "--n_images=0")
-    assert "n_images is 7; it must be 20 or more" in refused(str(run.folder), "--n_images=7")
+    for n_images in (0, 7, 10**12):
+        said = refused(str(run.folder), f"--n_images={n_images}")
+        assert f"n_images is {n_images}; it must lie in [20, 100000], 1000 is usual" in said
     Path("images").rename("elsewhere")
     assert "images: no such folder" in refused(str(run.folder))
     assert not (run.folder / "evaluation.json").exists()

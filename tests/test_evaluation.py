@@ -330,7 +330,7 @@ def test_too_little_to_compare_with_is_said(tmp_path):
         Evaluation(open_data(tmp_path, validation_fraction=0.0))
     write(tmp_path, range(19, 24))
     data = open_data(tmp_path, validation_fraction=0.0)
-    with pytest.raises(InputError, match=r"n_images is 19; it must be 20 or more"):
+    with pytest.raises(InputError, match=r"n_images is 19; it must lie in \[20, 100000\], 1000 is usual"):
         Evaluation(data, n_images=19)
     row = Evaluation(data).measure(unseen(data, 24))
     assert list(row)[-1] == "different_bins_mel_k2_n24"

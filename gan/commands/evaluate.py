@@ -34,13 +34,13 @@ def evaluate(run: Path, n_images: int = 1000, seed: int = 0, device: str = "cpu"
         Exit code.
     """
     from gan.evaluate.classifier import open_classifier
-    from gan.evaluate.evaluation import HELD_OUT, LEAST, Evaluation, table
+    from gan.evaluate.evaluation import HELD_OUT, LEAST, MOST, Evaluation, table
     from gan.run import checkpoints_of
     from gan.trained import open_data
 
     # Before a classifier is trained for it.
-    if n_images < LEAST:
-        raise InputError(f"n_images is {n_images}; it must be {LEAST} or more, 1000 is usual")
+    if not LEAST <= n_images <= MOST:
+        raise InputError(f"n_images is {n_images}; it must lie in [{LEAST}, {MOST}], 1000 is usual")
     folder, checkpoints = checkpoints_of(run)
     data = open_data(folder, next(iter(checkpoints.values())))
     classifier = open_classifier(data) if len(data.class_names) > 1 else None

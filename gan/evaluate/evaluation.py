@@ -27,6 +27,8 @@ Row = dict[str, float]
 _BATCH = 64
 # Held-out crops below which nothing can be compared with them.
 LEAST = 20
+# Their pictures are in memory all at once.
+MOST = 100_000
 # Bins that a block is sorted into, if it has ten for each, and images whose neighbours are searched.
 _MOST_BINS, N_NEIGHBOURS = 50, 200
 _KERNEL_SUBSET = 200
@@ -93,14 +95,15 @@ class Evaluation:
         n_images: As given.
 
     Raises:
-        InputError: If there are too few training crops to compare with, or n_images asks for too few.
+        InputError: If there are too few training crops to compare with, or n_images asks for too few
+            or too many.
     """
 
     def __init__(
         self, data: ImageData, n_images: int = 1000, classifier: Classifier | None = None, seed: int = 0
     ) -> None:
-        if n_images < LEAST:
-            raise InputError(f"n_images is {n_images}; it must be {LEAST} or more, so that there is enough to compare")
+        if not LEAST <= n_images <= MOST:
+            raise InputError(f"n_images is {n_images}; it must lie in [{LEAST}, {MOST}], 1000 is usual")
         self.data = data
         self.n_images = n_images
         self.classifier = classifier

@@ -8,7 +8,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from gan.errors import InputError
 from gan.evaluate.classifier import open_classifier
-from gan.evaluate.evaluation import LEAST, N_NEIGHBOURS, Evaluation, table
+from gan.evaluate.evaluation import LEAST, MOST, N_NEIGHBOURS, Evaluation, table
 from gan.listen.board import writers_of
 from gan.listen.callbacks import Listen, data_of
 from gan.model.gan import GAN
@@ -33,9 +33,10 @@ class Evaluate(Callback):
     """
 
     def __init__(self, phase: PhaseMethod, every_n_epochs: int = 10, n_images: int = 500) -> None:
-        for name, value, least in (("every_n_epochs", every_n_epochs, 1), ("n_images", n_images, LEAST)):
-            if value < least:
-                raise InputError(f"evaluate.{name} is {value}; it must be {least} or more")
+        if every_n_epochs < 1:
+            raise InputError(f"evaluate.every_n_epochs is {every_n_epochs}; it must be 1 or more")
+        if not LEAST <= n_images <= MOST:
+            raise InputError(f"evaluate.n_images is {n_images}; it must lie in [{LEAST}, {MOST}], 500 is usual")
         self.phase = phase
         self.every_n_epochs = every_n_epochs
         self.n_images = n_images
