@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 import statistics
 import threading
 import time
@@ -269,13 +270,18 @@ def estimate(cli: TrainingCLI, asked: Any, train: Callable[[], None]) -> Estimat
     parts["evaluate"] = max(0.0, evaluated - plain)
     every = {part: asked[part].every_n_epochs for part in _PARTS}
     evaluates = Run(folder).best_checkpoint.exists()
-    n_batches = len(cli.datamodule.train_dataloader())
+    n_batches = _n_batches(len(cli.datamodule.train_dataloader()), asked.trainer.limit_train_batches)
     batch_seconds = statistics.fmean(
         (epoch.last_batch - epoch.start) / min(_N_BATCHES, n_batches) for epoch in epochs[1:]
     )
     end_seconds = plain - parts["listen"] - parts["watchdog"] + sum(parts[part] / every[part] for part in _PARTS)
     once_seconds = epochs[0].start - meter.began + ends[0] - plain + evaluates * (ends[1] - evaluated)
     n_epochs = asked.trainer.max_epochs if (asked.trainer.max_epochs or -1) > 0 else None
+    if asked.trainer.max_steps > 0:
+        # Of the discriminator with every batch, of the generator in its turn.
+        n_steps = 1 + 1 / asked.model.n_discriminator_steps
+        n_within = math.ceil(asked.trainer.max_steps / (n_steps * n_batches))
+        n_epochs = n_within if n_epochs is None else min(n_within, n_epochs)
     if asked.trainer.max_time is not None:
         seconds = (Timer(asked.trainer.max_time).time_remaining() or 0.0) - once_seconds
         n_within = max(1, int(seconds / (n_batches * batch_seconds + end_seconds)))
@@ -301,6 +307,13 @@ def estimate(cli: TrainingCLI, asked: Any, train: Callable[[], None]) -> Estimat
         cli.datamodule.store.n_bytes,
         *memory.free_and_total(),
     )
+
+
+def _n_batches(n_all: int, limit: int | float | None) -> int:
+    """Batches of an epoch of which the trainer takes a number or a share."""
+    if limit is None:
+        return n_all
+    return min(n_all, limit) if isinstance(limit, int) else int(n_all * limit)
 
 
 def _n_bytes_in(folder: Path) -> int:

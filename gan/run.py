@@ -65,7 +65,7 @@ class Run:
 
     def whole_epochs(self) -> list[Path]:
         """The checkpoints after an epoch, the newest first."""
-        return sorted(self.checkpoint_folder.glob(_WHOLE_EPOCHS), reverse=True)
+        return [path for path in self.checkpoints() if path.match(_WHOLE_EPOCHS)]
 
     def checkpoints(self) -> list[Path]:
         """All that a training can go on from, the newest first: those within an epoch too."""

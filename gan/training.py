@@ -152,6 +152,11 @@ class TrainingCLI(LightningCLI):
             )
         except (ValueError, TypeError) as error:
             raise InputError(f"trainer: {error}") from error
+        precision = trainer.precision
+        if precision.endswith("-true") and precision != "32-true":
+            raise InputError(
+                f"trainer.precision is {precision}; weights stay in float32: use 32-true, bf16-mixed or 16-mixed"
+            )
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         if bar:
             # The losses beside it are read from the device, which has to have done all that it was given until then.

@@ -303,8 +303,9 @@ def test_crops_follow_from_batches_seen_alone(images):
     module = data(images)
     first = crops_of(module, 0)
     assert crops_of(module, 0) == first
-    assert crops_of(module, 3) == first[3:]
     second = crops_of(module, len(first))
+    # Lightning takes what is left of an epoch that is gone on with, and a whole one if it does not know of that.
+    assert crops_of(module, 3) == first[3:] + second[:3]
     assert len(second) == len(first)
     assert second != first
 

@@ -73,6 +73,13 @@ def test_a_given_time_is_the_end(estimated):
     assert estimated("--trainer.max_time=00:01:00:00").n_epochs == 4
 
 
+def test_given_steps_are_the_end(estimated):
+    # Two steps a batch, five batches an epoch.
+    assert estimated("--trainer.max_epochs=-1", "--trainer.max_steps=24").n_epochs == 3
+    found = estimated("--trainer.max_steps=1000", "--trainer.limit_train_batches=3")
+    assert (found.n_epochs, found.n_batches) == (4, 3)
+
+
 def test_it_is_no_way_to_go_on(in_folder_of_runs, capsys):
     assert train.run_training(train.GANCLI, ["--resume", "--estimate"]) == 2
     assert "--estimate is for a run that has not begun" in capsys.readouterr().err

@@ -8,6 +8,9 @@ import pytest
 import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.plugins import MixedPrecision
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim import Adam
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
@@ -156,7 +159,7 @@ def test_no_batch_waits_for_a_number(tmp_path):
 class Elsewhere:
     """Stands for a trainer on a device whose tensors hold no numbers and go with no others: the meta device."""
 
-    world_size, global_rank, log_every_n_steps = 1, 0, 1000
+    world_size, global_rank, log_every_n_steps, precision_plugin = 1, 0, 1000, None
 
     def __init__(self, gan: GAN) -> None:
         self.strategy = self
@@ -263,17 +266,26 @@ def test_gradients_are_no_longer_than_asked(tmp_path):
     lengths = []
 
     class Watched(GAN):
-        def _clip(self, network):
-            super()._clip(network)
+        def _clip(self, network, optimizer):
+            super()._clip(network, optimizer)
             lengths.append(float(torch.cat([weight.grad.flatten() for weight in network.parameters()]).norm()))
 
-    for clip in (None, 1e-4):
+    # float16's gradients are multiplied by 65,536 first; the CPU's scaler does as a GPU's.
+    half = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))
+    for clip, plugins in ((None, []), (1e-4, []), (1e-4, [half])):
         torch.manual_seed(0)
         networks = Generator(SIZE, latent_dim=8, base_channels=8), Discriminator(SIZE, 0, 8, normalization="none")
-        trained(Watched(*networks, NonSaturating(), gradient_clip=clip), tmp_path, 2)
+        trained(Watched(*networks, NonSaturating(), gradient_clip=clip), tmp_path, 2, plugins=plugins)
     free, clipped = lengths[:4], lengths[4:]
     assert min(free) > 3e-4
-    assert clipped == pytest.approx([1e-4] * 4, rel=1e-2)
+    assert clipped == pytest.approx([1e-4] * 8, rel=1e-2)
+    lengths.clear()
+    # One that no gradient reaches changes nothing.
+    half = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))
+    torch.manual_seed(0)
+    networks = Generator(SIZE, latent_dim=8, base_channels=8), Discriminator(SIZE, 0, 8, normalization="none")
+    trained(Watched(*networks, NonSaturating(), gradient_clip=1e3), tmp_path, 2, plugins=[half])
+    assert lengths == pytest.approx(free, rel=0.05)
 
 
 def test_learning_rates_follow_their_schedule(tmp_path):
@@ -343,6 +355,14 @@ def test_learning_rates_fall_with_the_time_that_is_left(tmp_path, monkeypatch):
     assert found[0] == 1e-3
     assert found == sorted(found, reverse=True)
     assert 0 < found[-1] < 0.75e-3
+
+
+def test_learning_rates_fall_by_the_clock_of_one_process(tmp_path, monkeypatch):
+    # What another process says that has come half-way.
+    monkeypatch.setattr(SingleDeviceStrategy, "broadcast", lambda self, value, src=0: 0.5)
+    rates = WatchRates()
+    trained(small_gan(generator_lr=1e-3, lr_decay=1.0), tmp_path, 2, n_epochs=3, callbacks=[rates])
+    assert [rate for rate, _ in rates.seen] == [5e-4] * 3
 
 
 def stopped_after_two_epochs(tmp_path, **options):
@@ -448,6 +468,53 @@ def test_average_can_be_left_out(tmp_path):
         torch.testing.assert_close(averaged[name], weight.detach(), rtol=0, atol=0)
 
 
+class Features(torch.nn.Module):
+    """A discriminator whose first layer is not to learn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fixed = torch.nn.Conv2d(1, 4, 4, 4).requires_grad_(False)
+        self.last = torch.nn.Linear(256, 1)
+
+    def forward(self, images):
+        return self.last(self.fixed(images).relu().flatten(1)).flatten()
+
+
+def test_weights_that_are_not_to_learn_do_not(tmp_path):
+    torch.manual_seed(0)
+    discriminator = Features()
+    before = copies(discriminator)
+    trained(GAN(Generator(SIZE, latent_dim=8, base_channels=8), discriminator, NonSaturating()), tmp_path, 3)
+    torch.testing.assert_close(discriminator.fixed.weight, before["fixed.weight"], rtol=0, atol=0)
+    assert [weight.requires_grad for weight in discriminator.parameters()] == [False, False, True, True]
+    assert not torch.equal(discriminator.last.weight, before["last.weight"])
+
+
+class Normalised(torch.nn.Module):
+    """A generator that keeps the spectral norms of its weights, found batch by batch."""
+
+    latent_dim = 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = spectral_norm(torch.nn.Linear(8, SIZE[0] * SIZE[1]))
+
+    def forward(self, latents):
+        return self.layer(latents).view(-1, 1, *SIZE).tanh()
+
+
+def test_what_a_network_keeps_beside_its_weights_is_the_newest(tmp_path):
+    torch.manual_seed(0)
+    discriminator = Discriminator(SIZE, base_channels=8, normalization="none")
+    gan = GAN(Normalised(), discriminator, NonSaturating(), generator_lr=1e-2, ema_decay=0.0)
+    begun_with = gan.generator.layer.parametrizations.weight[0]._u.clone()
+    trained(gan, tmp_path, 20)
+    assert not torch.allclose(gan.generator.layer.parametrizations.weight[0]._u, begun_with, atol=1e-3)
+    latents = torch.randn(4, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(gan.sample(latents), gan.generator.eval()(latents), rtol=0, atol=0)
+
+
 def test_latest_losses_are_the_last_batchs(tmp_path):
     gan = trained(small_gan(penalty=R1(2.0, every=4)), tmp_path, 1)
     assert set(gan.latest) == {"loss/discriminator", "loss/generator", "loss/penalty", "logits/real", "logits/fake"}
@@ -517,11 +584,33 @@ def test_batch_norm_and_penalty_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"n_discriminator_steps": 0}, "1 or more"), ({"gradient_clip": 0.0}, "above 0")]
+    ("options", "message"),
+    [
+        ({"n_discriminator_steps": 0}, "1 or more"),
+        ({"gradient_clip": 0.0}, "above 0"),
+        ({"gradient_clip": float("nan")}, "above 0"),
+        ({"generator_lr": -1.0}, r"generator_lr is -1.0; it must lie in \[0, 1\]"),
+        ({"discriminator_lr": float("nan")}, r"discriminator_lr is nan; it must lie in \[0, 1\]"),
+        ({"betas": (0.5, 1.0)}, r"betas is \[0.5, 1.0\]; decay rates must lie in \[0, 1\)"),
+        ({"ema_decay": 1e30}, r"ema_decay is 1e\+30; decay rates must lie in \[0, 1\)"),
+        ({"lr_decay": 1.5}, r"lr_decay is 1.5; it is a share of the run"),
+    ],
 )
 def test_senseless_options_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         small_gan(**options)
+
+
+def test_what_is_no_generator_or_discriminator_is_refused():
+    with pytest.raises(InputError, match=r"model\.generator is Identity, which has no attribute latent_dim"):
+        GAN(torch.nn.Identity(), Discriminator(SIZE), NonSaturating())
+    with pytest.raises(InputError, match=r"model\.discriminator is Identity, which has no weights to train"):
+        GAN(Generator(SIZE), torch.nn.Identity(), NonSaturating())
+
+
+def test_a_schedule_that_waits_for_a_loss_is_refused(tmp_path):
+    with pytest.raises(InputError, match="ReduceLROnPlateau, which waits for a loss to stop falling"):
+        trained(small_gan(lr_scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau), tmp_path, 1)
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")

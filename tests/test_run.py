@@ -40,6 +40,17 @@ def place(run: Run) -> Path:
     return run.folder / "checkpoints" / "epoch_0000.ckpt"
 
 
+def test_the_ten_thousandth_epoch_is_newer_than_the_one_before(tmp_path):
+    run = Run(tmp_path / "run")
+    run.checkpoint_folder.mkdir(parents=True)
+    run.config.touch()
+    names = [f"epoch_{epoch}.ckpt" for epoch in ("10000", "9999", "9998")]
+    for name in (*names, "in_epoch_10001_batch_00200010.ckpt", "best.ckpt"):
+        (run.checkpoint_folder / name).touch()
+    assert [path.name for path in run.whole_epochs()] == names
+    assert run.newest_checkpoint().name == "epoch_10000.ckpt"
+
+
 class Payload:
     """Leaves a file behind where it is unpickled."""
 

@@ -213,6 +213,24 @@ def train_and_stop(epoch: int, number: signal.Signals) -> str:
     return said
 
 
+def test_an_epoch_that_begins_within_another_is_whole(here, run_train, monkeypatch):
+    """Each ends with batch statistics for the average and with a validation, wherever the one before was cut."""
+    told = []
+    for name in ("calibrate_average", "on_validation_epoch_end", "on_train_epoch_end"):
+        done = getattr(train.GAN, name)
+        monkeypatch.setattr(
+            train.GAN, name, lambda gan, name=name, done=done: (told.append((name, gan.batches_seen)), done(gan))[1]
+        )
+    # Two steps a batch, five batches an epoch.
+    options = ["--data.images=images", *SMALL, "--data.batch_size=2"]
+    assert run_train(*options, "--trainer.max_steps=14", "--trainer.max_epochs=3") == 0
+    assert run_train("--resume", "--trainer.max_steps=-1", "--trainer.max_epochs=4") == 0
+    ends = [seen for name, seen in told if name == "on_train_epoch_end"]
+    assert ends == [5, 7, 12, 17]
+    assert [seen for name, seen in told if name == "calibrate_average" and seen] == ends
+    assert [seen for name, seen in told if name == "on_validation_epoch_end" and seen] == [5, 12, 17]
+
+
 def test_killed_run_goes_on_with_its_last_whole_epoch(here):
     train_and_stop(3, signal.SIGKILL)
     run = newest_run(Path("runs"))
@@ -264,6 +282,8 @@ def test_fresh_start_never_writes_into_a_run(here, run_train):
             ([f"--trainer.{name}=0"], f"trainer.{name} is 0, with which nothing can be trained; give 1 or more")
             for name in ("max_epochs", "max_steps", "limit_train_batches", "log_every_n_steps", "val_check_interval")
         ),
+        (["--trainer.precision=bf16-true"], "trainer.precision is bf16-true; weights stay in float32"),
+        (["--data.num_workers=-1"], "data.num_workers is -1; it must lie in [0, 128]"),
         (["--trainer.fast_dev_run=2"], "trainer.fast_dev_run keeps nothing to listen to"),
         (["--trainer.accelerator=abacus"], "trainer: You selected an invalid accelerator name"),
         (["--trainer.devices=-1"], "trainer: `devices` selected with `CPUAccelerator` should be an int > 0"),

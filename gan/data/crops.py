@@ -222,9 +222,14 @@ class CropSampler(Sampler[list[Crop]]):
         return self.n_crops // (self.batch_size * self.n_ranks)
 
     def __iter__(self) -> Iterator[list[Crop]]:
-        epoch, start = divmod(self.batches_seen(), len(self))
-        order = np.random.default_rng(derive_seed(self.seed, "order", epoch)).permutation(self._slots)
-        for batch in range(start, len(self)):
+        # As many as an epoch has, wherever in one they begin: Lightning counts on that to see the last batch, and takes
+        # what was left of an epoch that it goes on with.
+        first, shuffled = self.batches_seen(), -1
+        for number in range(first, first + len(self)):
+            epoch, batch = divmod(number, len(self))
+            if epoch != shuffled:
+                order = np.random.default_rng(derive_seed(self.seed, "order", epoch)).permutation(self._slots)
+                shuffled = epoch
             rng = np.random.default_rng(derive_seed(self.seed, "crops", epoch, batch))
             step = order[batch * self.batch_size * self.n_ranks :][: self.batch_size * self.n_ranks]
             crops = _at_random_places(self._fresh, step, self.n_frames, rng)

@@ -27,6 +27,8 @@ from gan.sound.spectrogram import ImageScale
 _N_LOOKED_AT = 48
 # Frames of a crop for which networks may be larger than any memory.
 _N_LONG = 4096
+# More are forked for minutes, and no machine feeds them.
+_MOST_WORKERS = 128
 
 
 class ImageData(LightningDataModule):
@@ -85,6 +87,8 @@ class ImageData(LightningDataModule):
                 raise InputError(f"data.{name} is {value}; it must be 1 or more")
         if not 0 <= validation_fraction < 1:
             raise InputError(f"data.validation_fraction is {validation_fraction}; it must lie in [0, 1)")
+        if not 0 <= num_workers <= _MOST_WORKERS:
+            raise InputError(f"data.num_workers is {num_workers}; it must lie in [0, {_MOST_WORKERS}], 0 is usual")
         if conditional and labels is None:
             raise InputError("data.conditional is true, but there are no labels; say where they are with data.labels")
         self.images = images

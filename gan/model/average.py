@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel
 
@@ -36,6 +36,9 @@ class Average(AveragedModel):
         """
         decay = min(decay, (1 + n_before) / (10 + n_before)) if n_before else 0.0
         torch._foreach_lerp_(list(self.parameters()), list(generator.parameters()), 1 - decay)
+        # What is no weight, as the vectors of a spectral normalisation, has no average.
+        if own := _states(self.module):
+            torch._foreach_copy_(own, _states(generator))
 
     @contextmanager
     def evaluated(self) -> Iterator[Any]:
@@ -76,3 +79,9 @@ class Average(AveragedModel):
             self(latents.to(device), *labels)
         for layer, momentum in zip(norms, momenta, strict=True):
             layer.momentum = momentum
+
+
+def _states(network: nn.Module) -> list[Tensor]:
+    """The buffers of a network, without the batch statistics, which are found anew."""
+    layers = (layer for layer in network.modules() if not isinstance(layer, _BatchNorm))
+    return [buffer for layer in layers for buffer in layer.buffers(recurse=False)]

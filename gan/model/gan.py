@@ -60,7 +60,7 @@ class GAN(LightningModule):
         latest: The losses and mean logits of the last batch, scalars on the module's device, under their tags.
 
     Raises:
-        InputError: If the networks do not go together, with each other or with the penalty.
+        InputError: If the networks do not go together, with each other or with the penalty, or a number makes no sense.
     """
 
     def __init__(
@@ -82,13 +82,27 @@ class GAN(LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if not hasattr(generator, "latent_dim"):
+            raise InputError(
+                f"model.generator is {type(generator).__name__}, which has no attribute latent_dim, the length of its "
+                "latents; give a generator"
+            )
         self.n_classes = cast(int, getattr(generator, "n_classes", 0))
         if self.n_classes != getattr(discriminator, "n_classes", 0):
             raise InputError("model.generator and model.discriminator must both be told the labels, or neither")
         if n_discriminator_steps < 1:
             raise InputError(f"model.n_discriminator_steps is {n_discriminator_steps}; it must be 1 or more")
-        if gradient_clip is not None and gradient_clip <= 0:
+        for name, rate in (("generator_lr", generator_lr), ("discriminator_lr", discriminator_lr)):
+            if not 0 <= rate <= 1:
+                raise InputError(f"model.{name} is {rate}; it must lie in [0, 1], 0.0005 is usual")
+        for name, decays in (("betas", betas), ("ema_decay", (ema_decay,))):
+            if not all(0 <= decay < 1 for decay in decays):
+                shown = list(decays) if len(decays) > 1 else decays[0]
+                raise InputError(f"model.{name} is {shown}; decay rates must lie in [0, 1)")
+        if gradient_clip is not None and not gradient_clip > 0:
             raise InputError(f"model.gradient_clip is {gradient_clip}; it must be above 0, or null for none")
+        if next(discriminator.parameters(), None) is None:
+            raise InputError(f"model.discriminator is {type(discriminator).__name__}, which has no weights to train")
         if penalty is not None:
             refuse_batch_norm(discriminator, penalty)
         self.automatic_optimization = False
@@ -220,7 +234,7 @@ class GAN(LightningModule):
                 penalty = self.penalty(lambda images: self._logits(images, labels), real, fake)
                 self.manual_backward(penalty)
             self.latest["loss/penalty"] = penalty.detach() / self.penalty.every
-        self._clip(self.discriminator)
+        self._clip(self.discriminator, optimizer)
         optimizer.step()
         if self.augment is not None:
             everywhere = gathered(real_logits, self.trainer), gathered(fake_logits, self.trainer)
@@ -233,7 +247,9 @@ class GAN(LightningModule):
 
     def _generator_step(self, optimizer: Any, real: Tensor, fake: Tensor, labels: list[Tensor]) -> None:
         # The discriminator's weights need no gradient now: a third of its backward pass.
-        self.discriminator.requires_grad_(False)
+        learning = [weight for weight in self.discriminator.parameters() if weight.requires_grad]
+        for weight in learning:
+            weight.requires_grad_(False)
         if self.augment is not None:
             real, fake = self.augment(real), self.augment(fake)
         # Relative losses weigh fake against real, and the discriminator has moved since it last judged the real ones.
@@ -241,9 +257,10 @@ class GAN(LightningModule):
         loss = self.loss.generator(real_logits, self._logits(fake, labels))
         optimizer.zero_grad()
         self.manual_backward(loss)
-        self._clip(self.generator)
+        self._clip(self.generator, optimizer)
         optimizer.step()
-        self.discriminator.requires_grad_(True)
+        for weight in learning:
+            weight.requires_grad_(True)
         self.latest["loss/generator"] = loss.detach()
 
     def _logits_of_both(self, real: Tensor, fake: Tensor, labels: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -258,8 +275,11 @@ class GAN(LightningModule):
         # Losses are differences of logits, which half precision rounds away.
         return logits.float()
 
-    def _clip(self, network: nn.Module) -> None:
+    def _clip(self, network: nn.Module, optimizer: Any) -> None:
         if self.gradient_clip is not None:
+            # float16's gradients are multiples until the optimizer divides them.
+            if (scaler := getattr(self.trainer.precision_plugin, "scaler", None)) is not None:
+                scaler.unscale_(optimizer.optimizer)
             clip_grad_norm_(network.parameters(), self.gradient_clip)
 
     def on_validation_epoch_start(self) -> None:

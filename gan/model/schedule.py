@@ -7,7 +7,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.cli import LRSchedulerCallable
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from gan.errors import InputError
 
@@ -36,14 +36,26 @@ class LearningRates:
         self.factor = 1.0
 
     def schedulers(self, optimizers: Sequence[Optimizer]) -> list[LRScheduler]:
-        """A schedule of each optimizer; none if they fall by the decay."""
-        return [self._scheduler(optimizer) for optimizer in optimizers] if self._scheduler else []
+        """A schedule of each optimizer; none if they fall by the decay.
+
+        Raises:
+            InputError: If it does not know the rates by the epoch alone.
+        """
+        made = [self._scheduler(optimizer) for optimizer in optimizers] if self._scheduler else []
+        if any(isinstance(schedule, ReduceLROnPlateau) for schedule in made):
+            raise InputError(
+                "model.lr_scheduler is ReduceLROnPlateau, which waits for a loss to stop falling, as those of a GAN do "
+                "from the start; take one that goes by epochs"
+            )
+        return made
 
     def fall(self, optimizers: Sequence[Optimizer], trainer: Trainer) -> None:
         """Set what the decay makes of them now."""
         if self._scheduler is not None or not self._decay:
             return
-        self.factor = min(1.0, (1.0 - progress_of(trainer)) / self._decay)
+        # By one clock: with rates of their own, processes would have weights of their own.
+        progress = trainer.strategy.broadcast(progress_of(trainer))
+        self.factor = min(1.0, (1.0 - progress) / self._decay)
         for optimizer, rate in zip(optimizers, self._rates, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = self.factor * rate
