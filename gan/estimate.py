@@ -310,10 +310,10 @@ def estimate(cli: TrainingCLI, asked: Any, train: Callable[[], None]) -> Estimat
 
 
 def _n_batches(n_all: int, limit: int | float | None) -> int:
-    """Batches of an epoch of which the trainer takes a number or a share."""
+    """Batches of an epoch of which the trainer takes a number, which a command line makes a float, or a share."""
     if limit is None:
         return n_all
-    return min(n_all, limit) if isinstance(limit, int) else int(n_all * limit)
+    return min(n_all, int(limit)) if limit > 1 or isinstance(limit, int) else int(n_all * limit)
 
 
 def _n_bytes_in(folder: Path) -> int:
