@@ -68,6 +68,8 @@ WATCHED = {
     "folder": ("MB", None),
 }
 N_ROWS, N_MEANS = 10, 20
+# A slope with an error wants three means of two thirds of what was seen.
+_LEAST = 6
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,9 @@ def watch(folder: Path, seconds: float, options: Sequence[str]) -> dict[str, lis
 
 def report(seen: dict[str, list[tuple[float, float]]]) -> bool:
     """Print; returns whether nothing grows that should not."""
+    if not seen["folder"]:
+        print("nothing was seen before time was up; give more --minutes")
+        return False
     last, flat = seen["folder"][-1][0], True
     print(f"| up to epoch | {' | '.join(f'{name} {unit}'.strip() for name, (unit, _) in WATCHED.items())} |")
     for row in range(N_ROWS):
@@ -176,6 +181,9 @@ def report(seen: dict[str, list[tuple[float, float]]]) -> bool:
         parts = ([value for epoch, value in seen[name] if low < epoch <= high] for name in WATCHED)
         print(f"| {high:.0f} | {' | '.join(f'{statistics.median(part):.1f}' if part else '-' for part in parts)} |")
     for name, (unit, tolerance) in WATCHED.items():
+        if len(seen[name]) < _LEAST:
+            print(f"{name}: seen {len(seen[name])} times, too few to tell; give more --minutes")
+            continue
         epochs, values = zip(*seen[name], strict=True)
         found = growth(epochs, values)
         verdict = "may grow"

@@ -50,7 +50,7 @@ def test_growth_is_a_slope_with_its_error(soak):
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (["soak.py", "--minutes=0.3"], ["| own MB |", "threads: ", "folder: ", "in 1,000 epochs: may grow"]),
+        (["soak.py", "--minutes=0.5"], ["| own MB |", "threads: ", "folder: ", "in 1,000 epochs: may grow"]),
         (
             ["store.py", "--images=300", "--against=60", "--rounds=1", "--batches=2"],
             ["| images | 60 | 300 |", "| crop", "| a picture more, MB written | 2.6"],
