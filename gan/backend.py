@@ -185,11 +185,15 @@ class Backend:
             return
         import ray
 
+        def n_most() -> int:
+            # Machines come and go. As long as there is none, joblib does one job after the other here.
+            return max(1, int(ray.cluster_resources().get("CPU", 0))) if self.n_jobs < 0 else self.n_jobs
+
         # Ray's bridge gives all results or none: so that some can be seen, and few are lost, it is crossed often.
         waiting = iter(jobs)
-        begin = partial(Parallel, self.n_jobs, "ray", batch_size=1)
-        n_threads = int(ray.cluster_resources()["CPU"]) if self.n_jobs < 0 else self.n_jobs
-        while some := list(itertools.islice(waiting, 2 * _JOBS_PER_THREAD * n_threads)):
+        while some := list(itertools.islice(waiting, 2 * _JOBS_PER_THREAD * n_most())):
+            # Told the number: what the bridge does to find it is an error where there are none.
+            begin = partial(Parallel, n_most(), "ray", batch_size=1)
             yield from _round(begin, some, attempt, ray.exceptions.RayError)
 
 

@@ -1,5 +1,8 @@
 """The errors that are told in one line, without a traceback."""
 
+import errno
+from typing import TypeGuard
+
 
 def one_line(text: str) -> str:
     """Text as one line of letters: what breaks lines is a space, and what a terminal would obey is shown, not done.
@@ -22,7 +25,14 @@ class InputError(ValueError):
 
 
 class NotNow(InputError):  # noqa: N818 - it is what happened
-    """What was given could not be used this time, for want of memory or of workers: another time it may."""
+    """What was given could not be used this time, for want of memory, workers or its disk: another time it may."""
+
+
+def is_of_disk(error: Exception) -> TypeGuard[OSError]:
+    """Whether reading a file ended for a reason that is not in the file: its disk, its rights, too many open files."""
+    # What readers of files call an OSError has no number; a place before the file's beginning, which a damaged file may
+    # name, has this one.
+    return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
 
 
 class Diverged(RuntimeError):  # noqa: N818 - it is what happened, and nobody's error

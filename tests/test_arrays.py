@@ -8,7 +8,7 @@ import pytest
 from matplotlib import image as mpl_image
 from PIL import Image
 
-from gan.errors import InputError
+from gan.errors import InputError, NotNow
 from gan.sound.figure.arrays import read_cells, read_numbers
 from gan.sound.figure.figure import assumed_level_db
 from gan.sound.figure.options import FigureOptions
@@ -304,7 +304,7 @@ def test_damaged_npy_files_are_named(tmp_path):
         messages += refusal(path)
     assert len(messages) > 40
     assert all(message.startswith(f"{path}: ") and "\n" not in message for message in messages)
-    with pytest.raises(InputError, match=r"cannot be opened \(No such file"):
+    with pytest.raises(NotNow, match=r"cannot be opened \(No such file"):
         read_numbers(tmp_path / "missing.npy", FigureOptions())
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import dask
 import pytest
@@ -18,6 +19,8 @@ import soundfile
 from conftest import music
 from distributed import Client, LocalCluster
 from drawing import full_bleed, levels
+from joblib._parallel_backends import ThreadingBackend
+from joblib.parallel import BACKENDS
 from jobs import die_of_three, reciprocal, threads_of_torch
 
 import gan.backend as backend_module
@@ -294,6 +297,34 @@ def test_a_scheduler_without_workers_is_said(monkeypatch):
             InputError, match=r"no worker for 0\.2 s; what is complete is kept: start some with `dask worker i"
         ):
             next(work)
+
+
+@pytest.mark.parametrize("resources", [{}, {"CPU": 0.5}, {"CPU": 2.0}])
+def test_a_ray_without_processors_yet_does_all_jobs(monkeypatch, resources):
+    ray = SimpleNamespace(
+        is_initialized=lambda: True,
+        cluster_resources=lambda: resources,
+        exceptions=SimpleNamespace(RayError=ConnectionError),
+    )
+    asked = []
+
+    class Bridge(ThreadingBackend):
+        """Ray's asks for processors that may not be there."""
+
+        def effective_n_jobs(self, n_jobs):
+            asked.append(n_jobs)
+            return int(resources["CPU"]) if n_jobs < 0 else n_jobs
+
+    for name, module in {
+        "ray": ray,
+        "ray.util": SimpleNamespace(),
+        "ray.util.joblib": SimpleNamespace(register_ray=lambda: None),
+    }.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setitem(BACKENDS, "ray", Bridge)
+    with closing(Backend("ray").work_through(range(1, 15), reciprocal)) as work:
+        assert dict(work) == {number: 1 / number for number in range(1, 15)}
+    assert set(asked) == {int(max(1, resources.get("CPU", 0)))}
 
 
 class Elsewhere(Backend):

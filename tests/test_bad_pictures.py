@@ -1,6 +1,7 @@
 """Pictures that are damaged, enormous or no spectrogram are refused with a reason; odd but whole ones are read."""
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from gan.errors import InputError
+from gan.errors import InputError, NotNow
 from gan.sound.figure.figure import Figure
 from gan.sound.figure.options import FigureOptions
 from gan.sound.figure.reader import peak_bytes, read_figure
@@ -107,6 +108,29 @@ class TestNoPicture:
     def test_no_permission(self, tmp_path):
         (tmp_path / "a.png").touch(mode=0o000)
         refused(tmp_path / "a.png", None, r"cannot be opened \(Permission denied\)")
+
+    def test_what_cannot_be_opened_may_be_another_time(self, tmp_path, monkeypatch, grey):
+        paths = [tmp_path / "a.png", tmp_path / "a.npy"]
+        grey.save(paths[0])
+        np.save(paths[1], np.zeros((4, 4)))
+
+        def failing(*_):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        monkeypatch.setattr(Path, "open", failing)
+        monkeypatch.setattr(np.lib.format, "open_memmap", lambda path, mode: failing())
+        for path in paths:
+            with pytest.raises(NotNow, match=rf"{path.name}: cannot be opened \(Too many open files\)"):
+                read(path)
+
+    @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF"])
+    def test_what_is_cut_off_stays_so(self, tmp_path, colour, kind):
+        content = encoded(colour, kind)
+        for length in (20, len(content) // 3, len(content) * 2 // 3):
+            (tmp_path / "a.png").write_bytes(content[:length])
+            with pytest.raises(InputError, match="damaged") as caught:
+                read(tmp_path / "a.png")
+            assert not isinstance(caught.value, NotNow)
 
     @pytest.mark.parametrize(
         "content", [b"Dear diary\n" * 20, b"<svg></svg>", b"%PDF-1.4", b"\0" * 500, b"\xff", b"P5 1 1"]

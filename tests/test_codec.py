@@ -1,6 +1,7 @@
 """Image files: what is written comes back, and what is no image of ours is named."""
 
 import contextlib
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ from gan.sound.codec import (
     read_whole_header,
 )
 from gan.sound.figure.options import FigureOptions
+from gan.sound.figure.pixels import open_picture
 from gan.sound.figure.reader import read_figure
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import magnitude_from_waveform
@@ -252,6 +254,51 @@ def test_what_memory_is_lacking_for_is_not_called_damaged(
     n_freqs, n_frames = magnitude.shape
     for read in (decode_image, lambda path: read_figure(path, FigureOptions())):
         with pytest.raises(NotNow, match=rf"a\.png: {n_frames} x {n_freqs} (pixels|numbers) do not fit into"):
+            read(tmp_path / "a.png")
+
+
+@both_bits
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.EIO, "Input/output error"), r"cannot be read \(Input/output error\)"),
+        (OSError("image file is truncated"), r"the (image|picture) is damaged \(image file is truncated\)"),
+        # Of a place before the file's beginning.
+        (OSError(errno.EINVAL, "Invalid argument"), r"the (image|picture) is damaged \(.*Invalid argument\)"),
+    ],
+)
+def test_a_disk_that_fails_is_not_called_damaged(
+    tmp_path: Path,
+    magnitude: torch.Tensor,
+    monkeypatch: pytest.MonkeyPatch,
+    bits: int,
+    error: OSError,
+    message: str,
+) -> None:
+    path = tmp_path / "a.png"
+    encode_image(path, magnitude, grid(bits=bits))
+
+    def failing(image: Image.Image) -> None:
+        raise error
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", failing)
+    for read in (decode_image, lambda path: read_figure(path, FigureOptions())):
+        with pytest.raises(InputError, match=rf"a\.png: {message}") as caught:
+            read(path)
+        assert isinstance(caught.value, NotNow) == (error.errno == errno.EIO)
+
+
+def test_a_disk_that_fails_in_the_header_is_not_called_no_png(
+    tmp_path: Path, magnitude: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode_image(tmp_path / "a.png", magnitude, grid())
+
+    def failing(image: Image.Image) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "_open", failing)
+    for read in (read_header, decode_image, open_picture):
+        with pytest.raises(NotNow, match=r"a\.png: cannot be read \(Input/output error\)"):
             read(tmp_path / "a.png")
 
 

@@ -1,6 +1,8 @@
 """`gan info PATH`: the numbers of every kind, bad input in a line, and that it is quick."""
 
+import errno
 import json
+import os
 import shlex
 import shutil
 import struct
@@ -333,6 +335,14 @@ def test_latents_and_weights(info, conditional, tmp_path):
         facts["network"] == f"{sum(w.numel() for w in PhaseSteps((8, 6)).parameters())} weights, 8 and 6 hidden units"
     )
     assert facts["about"] == "licence: MIT"
+
+
+def test_a_folder_that_cannot_be_listed(refuse, tmp_path, monkeypatch):
+    def failing(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(os, "scandir", failing)
+    refuse(tmp_path, "cannot be listed (Permission denied); run again when it can be")
 
 
 def test_damaged_and_unknown_files(refuse, write_image, tmp_path):

@@ -5,7 +5,9 @@ draw figures with matplotlib.
 """
 
 import dataclasses
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -28,7 +30,7 @@ from gan.data.datamodule import ImageData
 from gan.data.opening import Opening, open_store
 from gan.data.store import ImageStore
 from gan.data.workers import work_through
-from gan.errors import InputError
+from gan.errors import InputError, NotNow
 from gan.sound.figure.figure import Figure, Finding
 from gan.sound.figure.options import FigureOptions
 from gan.sound.settings import SpectrogramSettings
@@ -316,6 +318,44 @@ def test_a_stopped_build_tries_again_what_memory_was_lacking_for(figures, monkey
     assert_holds(ImageStore(figures.parent / "store"), figures, files_of(figures))
 
 
+def test_figures_that_the_disk_did_not_give_are_tried_again(figures, monkeypatch):
+    quiet = draw(figures / "0" / "quiet.jpg", seed=80, n_fft=None)
+    names = ["0.wav0.4.jpg", "broken.jpg", "quiet.jpg"]
+    draw(figures / "0" / "broken.jpg")
+
+    def failing(path: Path, options: FigureOptions) -> Figure:
+        if path.name == "0.wav0.4.jpg":
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        if path.name == "broken.jpg":
+            # What Pillow calls a picture that ends too early, if nobody else does.
+            raise OSError("image file is truncated")
+        return fake_read(path, options)
+
+    def failing_size(path: Path) -> tuple[int, int] | None:
+        if path == quiet:
+            raise NotNow(f"{path}: cannot be opened (Stale file handle)")
+        return fake_size(path)
+
+    fake_reader(monkeypatch, failing)
+    monkeypatch.setattr(source_module, "picture_size", failing_size)
+    store = build(figures)
+    assert len(store.images) == 15
+    assert store.unfinished
+    assert [line.partition(": ")[2] for line in store.skipped] == [
+        "cannot be opened (Too many open files)",
+        "cannot be read (OSError: image file is truncated), which is an error of `gan`; report it",
+        "cannot be opened (Stale file handle)",
+    ]
+    asked = fake_reader(monkeypatch)
+    # A training takes the store as it is.
+    assert build(figures).skipped == store.skipped
+    assert asked == []
+    store = Opening(figures, figures.parent / "store", FigureOptions(RATE)).store(again=True)
+    assert set(asked) == set(names)
+    assert store.skipped == []
+    assert_holds(store, figures, files_of(figures))
+
+
 def test_only_bad_files(tmp_path, asked):
     (tmp_path / "figures").mkdir()
     for number in range(7):
@@ -492,6 +532,24 @@ def test_command(figures, asked, capsys, monkeypatch):
     assert asked == ["bad.jpg"]
     output = capsys.readouterr()
     assert output.err == f"left out {figures / '0' / 'bad.jpg'}: not a picture\n1 of 18 were left out\n"
+
+
+def test_paths_that_no_file_has_are_said(tmp_path, write_image, capsys):
+    write_image(tmp_path / "images" / "a.png")
+    (tmp_path / "loop").symlink_to("loop")
+    images, loop, long = str(tmp_path / "images"), str(tmp_path / "loop"), "x" * 300
+    for paths, message in (
+        ([images, loop], f"{loop}: the store of the images cannot be written ("),
+        ([images, long], f"{long}: the store of the images cannot be written (File name too long)"),
+        ([long], f"{long}: cannot be listed (File name too long); run again when it can be"),
+        ([loop], f"{loop}: cannot be listed (Too many levels of symbolic links); "),
+        ([f"{images}/a.png"], f"{images}/a.png: no such folder"),
+    ):
+        assert main(["ingest", *paths]) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith(f"gan ingest: {message}")
+        assert said.err.count("\n") == 1
 
 
 def test_command_refuses_what_it_cannot_do(tmp_path, asked, capsys):

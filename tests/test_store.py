@@ -1,8 +1,11 @@
 """The store holds what the image files hold, through kills, changes and damage."""
 
+import errno
 import json
 import os
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +19,7 @@ from gan.data.opening import open_store
 from gan.data.source import find_images, has_images
 from gan.data.store import ImageStore
 from gan.errors import InputError
-from gan.sound.codec import read_codes
+from gan.sound.codec import read_codes, read_header
 
 
 @pytest.fixture
@@ -287,6 +290,98 @@ def test_hidden_files_and_the_store_are_no_images(tmp_path, write_image):
     assert find_images(tmp_path, tmp_path / "store") == [tmp_path / "b" / "A.PNG"]
     assert has_images(tmp_path / "b")
     assert len(open_store(tmp_path, tmp_path / "store").images) == 1
+
+
+def fail_to_list(monkeypatch, failing: Path, number: int, after: int) -> None:
+    """Listing this folder fails with an error of this number after some entries."""
+    scandir = os.scandir
+
+    def entries_of(entries: Iterator[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
+        for _ in range(after):
+            yield next(entries)
+        raise OSError(number, os.strerror(number))
+
+    @contextmanager
+    def scanning(path):
+        with scandir(path) as entries:
+            yield entries_of(entries) if Path(path) == failing else entries
+
+    monkeypatch.setattr(os, "scandir", scanning)
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EIO])
+def test_a_listing_that_fails_takes_no_image_from_the_store(images, monkeypatch, number):
+    open_store(images, images / ".store")
+    before = {path: path.read_bytes() for path in (images / ".store").iterdir()}
+    with monkeypatch.context() as patched:
+        fail_to_list(patched, images / "a", number, after=3)
+        with pytest.raises(InputError, match=rf"images: cannot be listed \({os.strerror(number)}\); run again when"):
+            open_store(images, images / ".store")
+        # So that a training says so, too, and takes no others.
+        fail_to_list(patched, images, number, after=0)
+        assert has_images(images)
+    assert {path: path.read_bytes() for path in (images / ".store").iterdir()} == before
+    assert_equals_files(open_store(images, images / ".store"), images)
+
+
+def test_a_folder_that_may_not_be_entered(images, monkeypatch):
+    fail_to_list(monkeypatch, images / "b", errno.EACCES, after=0)
+    (images / "loop.png").symlink_to("loop.png")
+    assert [path.name for path in find_images(images)] == [f"{index}.png" for index in range(10)]
+    fail_to_list(monkeypatch, images, errno.EACCES, after=0)
+    with pytest.raises(InputError, match=r"images: cannot be listed \(Permission denied\)"):
+        find_images(images)
+    assert has_images(images)
+
+
+def test_a_file_that_cannot_be_asked_for_is_not_taken_for_removed(tmp_path, write_image, monkeypatch):
+    write_image(tmp_path / "a.png")
+
+    class Entry:
+        name, path = "a.png", str(tmp_path / "a.png")
+
+        def is_dir(self, follow_symlinks: bool) -> bool:
+            return False
+
+        def stat(self) -> os.stat_result:
+            raise OSError(errno.EIO, "Input/output error", self.path)
+
+    monkeypatch.setattr(source_module, "_entries", lambda *_: [Entry()])
+    with pytest.raises(InputError, match=r"a\.png: cannot be listed \(Input/output error\)"):
+        find_images(tmp_path)
+
+
+def fail_to_open(monkeypatch, opens: str) -> None:
+    def failing(path):
+        if path.name == "4.png":
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return {"read_header": read_header, "read_codes": read_codes}[opens](path)
+
+    monkeypatch.setattr(source_module, opens, failing)
+
+
+@pytest.mark.parametrize("opens", ["read_header", "read_codes"])
+def test_an_image_that_could_not_be_opened_once_is_tried_again(images, monkeypatch, opens):
+    damaged = (images / "a" / "7.png").read_bytes()
+    (images / "a" / "7.png").write_bytes(damaged[: len(damaged) // 2])
+    with monkeypatch.context() as patched:
+        fail_to_open(patched, opens)
+        store = open_store(images, images / ".store")
+    assert len(store.images) == 10
+    assert store.unfinished
+    stale, cut = store.skipped
+    assert stale == f"{images / 'a' / '4.png'}: cannot be opened (Stale file handle)"
+    assert cut.startswith(f"{images / 'a' / '7.png'}: the image is damaged (")
+    # A training takes the store as it is.
+    assert open_store(images, images / ".store").skipped == store.skipped
+    store = open_store(images, images / ".store", again=True)
+    assert len(store.images) == 11
+    assert store.skipped == [cut]
+    # What is damaged is not tried for ever.
+    decoded = count_decodes(monkeypatch)
+    assert open_store(images, images / ".store", again=True).skipped == [cut]
+    assert not store.unfinished
+    assert decoded == []
 
 
 def test_images_come_in_the_order_of_their_paths(tmp_path):

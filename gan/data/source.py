@@ -1,7 +1,7 @@
 """One image file to the frames of a store: an image of `gan encode`, or a figure that somebody else drew."""
 
-import contextlib
 import dataclasses
+import errno
 import hashlib
 import os
 import posixpath
@@ -17,7 +17,7 @@ from gan.data.index import StoredImage, Version
 from gan.data.kind import Kind, left_out
 from gan.data.look import look_of
 from gan.data.shards import row_bytes
-from gan.errors import InputError, NotNow
+from gan.errors import InputError, NotNow, is_of_disk
 from gan.sound.codec import Codes, has_header, read_codes, read_header
 from gan.sound.figure.options import FigureOptions
 from gan.sound.figure.pixels import open_picture
@@ -27,6 +27,8 @@ from gan.sound.settings import SpectrogramSettings
 
 _SUFFIXES = tuple(SUFFIXES)
 _PNG = ".png"
+# Of what was removed a moment ago, is somebody else's, or is a link to nothing or to itself.
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG}
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Source:
         n_frames: Width of an image of `gan encode`, if it has settings.
         is_figure: Whether it is no image of `gan encode`.
         problem: Why a PNG cannot be read as an image of `gan encode`; None for other files.
+        was_opened: Whether the problem is the file's; if not, it may be read another time, and what it is is not known.
     """
 
     path: Path
@@ -48,11 +51,17 @@ class Source:
     n_frames: int = 0
     is_figure: bool = True
     problem: str | None = None
+    was_opened: bool = True
 
     @property
     def file(self) -> str:
         """Its path relative to the folder of images, with forward slashes."""
         return self.version[0]
+
+    @property
+    def error(self) -> InputError:
+        """Its problem; `NotNow` if that is not the file's."""
+        return (InputError if self.was_opened else NotNow)(str(self.problem))
 
     def peak_bytes(self) -> int:
         """About how much memory reading it takes.
@@ -92,17 +101,22 @@ def find_images(images: Path, store: Path | None = None) -> list[Path]:
         store: A folder that is left out, as hidden files and folders are.
 
     Raises:
-        InputError: If the folder is missing or has none.
+        InputError: If the folder is missing, cannot be listed or has none.
     """
     return [images / file for file, _, _ in find_versions(images, store)]
 
 
 def find_versions(images: Path, store: Path | None = None) -> list[Version]:
     """What `find_images` finds, in the same order, with what tells whether each file has changed; raises as it does."""
-    if not images.is_dir():
-        raise InputError(f"{images}: no such folder; make images with `gan encode RECORDINGS {images}`")
-    # As paths are sorted, part by part: nothing comes before the end of a part.
-    found = sorted(_candidates(images, store), key=lambda version: version[0].replace("/", "\0"))
+    try:
+        # As paths are sorted, part by part: nothing comes before the end of a part.
+        found = sorted(_candidates(images, store), key=lambda version: version[0].replace("/", "\0"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(f"{images}: no such folder; make images with `gan encode RECORDINGS {images}`") from error
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or images}: cannot be listed ({error.strerror}); run again when it can be"
+        ) from error
     if not found:
         raise InputError(
             f"{images}: no images ({', '.join(f'*{suffix}' for suffix in sorted(SUFFIXES))}) in it; make some with "
@@ -112,34 +126,49 @@ def find_versions(images: Path, store: Path | None = None) -> list[Version]:
 
 
 def has_images(images: Path) -> bool:
-    """Whether `find_images` finds any; False for a missing folder."""
-    return images.is_dir() and any(_candidates(images, None))
+    """Whether `find_images` finds any, or says why the folder cannot be listed; False for a missing folder."""
+    try:
+        return any(_candidates(images, None))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
 
 
 def _candidates(images: Path, store: Path | None) -> Iterator[Version]:
     # With text and not with paths: there may be hundreds of thousands, whenever a training starts.
-    hidden_too = None if store is None else store.resolve()
+    hidden_too = None if store is None else os.path.realpath(store)
     folders = [""]
     while folders:
         folder = folders.pop()
-        # An error is a folder that was removed a moment ago, or somebody else's.
-        with contextlib.suppress(OSError), os.scandir(images / folder) as entries:
-            # One after the other: each remembers what is asked of it, a hundred MB if all are kept.
-            for entry in entries:
-                name = entry.name.lower()
-                if name.startswith("."):
+        # One after the other: each remembers what is asked of it, a hundred MB if all are kept.
+        for entry in _entries(images, folder):
+            name = entry.name.lower()
+            if name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                if os.path.realpath(entry.path) != hidden_too:
+                    folders.append(f"{folder}{entry.name}/")
+            elif name.endswith(_SUFFIXES) and not name.endswith(REPORT_SUFFIX):
+                try:
+                    status = entry.stat()
+                except OSError as error:
+                    if error.errno not in _NOT_THERE:
+                        raise
                     continue
-                if entry.is_dir(follow_symlinks=False):
-                    if Path(entry.path).resolve() != hidden_too:
-                        folders.append(f"{folder}{entry.name}/")
-                elif name.endswith(_SUFFIXES) and not name.endswith(REPORT_SUFFIX):
-                    try:
-                        status = entry.stat()
-                    except OSError:  # removed a moment ago, or a link to nothing
-                        continue
-                    # A pipe would be waited for.
-                    if S_ISREG(status.st_mode):
-                        yield f"{folder}{entry.name}", status.st_size, status.st_mtime_ns
+                # A pipe would be waited for.
+                if S_ISREG(status.st_mode):
+                    yield f"{folder}{entry.name}", status.st_size, status.st_mtime_ns
+
+
+def _entries(images: Path, folder: str) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(images / folder) as entries:
+            yield from entries
+    except OSError as error:
+        # Of a disk that fails, images would be taken for removed, and forgotten.
+        if not folder or error.errno not in _NOT_THERE:
+            raise
 
 
 def find_sources(
@@ -161,10 +190,12 @@ def find_sources(
         try:
             header = read_header(path)
             return Source(path, version, header.settings, header.n_frames, is_figure=False)
+        except NotNow as error:
+            return Source(path, version, problem=str(error), was_opened=False)
         except InputError as error:
             return Source(path, version, is_figure=not has_header(path), problem=str(error))
         except OSError as error:
-            return Source(path, version, problem=f"{path}: cannot be opened ({error.strerror or error})")
+            return Source(path, version, problem=str(_unopened(path, error)), was_opened=False)
 
     unknown = [version for version in versions if version not in known]
     with ThreadPoolExecutor(n_threads) as pool:
@@ -177,14 +208,14 @@ def read_source(source: Source, options: FigureOptions) -> Outcome:
     try:
         if source.settings is not None:
             return _read_image(source)
-        return _read_figure(source, options) if source.is_figure else InputError(str(source.problem))
+        return _read_figure(source, options) if source.is_figure and source.was_opened else source.error
     except InputError as error:
         return error
-    except OSError as error:
-        return InputError(f"{source.path}: cannot be opened ({error.strerror or error})")
     except MemoryError:
         return NotNow(f"{source.path}: too little memory to read it; close other programs: `gan ingest` tries it again")
     except Exception as error:
+        if is_of_disk(error):
+            return _unopened(source.path, error)
         return InputError(
             f"{source.path}: cannot be read ({type(error).__name__}: {error}), which is an error of `gan`; report it"
         )
@@ -204,6 +235,8 @@ def read_as(source: Source, kind: Kind, options: FigureOptions, first: Outcome |
         first: What `read_source` made of the file, if it was read already.
     """
     outcome = read_source(source, options) if first is None else first
+    if isinstance(outcome, NotNow):
+        return outcome
     if isinstance(outcome, Decoded):
         fits = outcome.kind.settings == kind.settings
         guesses = [f"{finding.name} {finding.value} is a guess" for finding in outcome.kind.guesses_against(kind)]
@@ -214,13 +247,19 @@ def read_as(source: Source, kind: Kind, options: FigureOptions, first: Outcome |
         fits, problem = False, outcome
     if kind.options is None:
         # Where most images are of `gan encode`, what is wrong with a PNG is that it is none.
-        return problem if source.problem is None else InputError(str(source.problem))
-    if source.is_figure and picture_size(source.path) == kind.size:
-        again = read_source(source, kind.options)
-        if isinstance(again, Decoded) and again.kind.settings == kind.settings:
-            # Without what to do about it, which has been done.
-            reason = str(problem).removeprefix(f"{source.path}: ").partition("; ")[0]
-            return _noted(again, f"read with what the others show, because alone: {reason}")
+        return problem if source.problem is None else source.error
+    again: Outcome | None = None
+    try:
+        if source.is_figure and picture_size(source.path) == kind.size:
+            again = read_source(source, kind.options)
+    except NotNow as error:
+        again = error
+    if isinstance(again, NotNow):
+        return again
+    if isinstance(again, Decoded) and again.kind.settings == kind.settings:
+        # Without what to do about it, which has been done.
+        reason = str(problem).removeprefix(f"{source.path}: ").partition("; ")[0]
+        return _noted(again, f"read with what the others show, because alone: {reason}")
     return outcome if fits else problem
 
 
@@ -231,12 +270,23 @@ def _noted(decoded: Decoded, note: str) -> Decoded:
 
 
 def picture_size(path: Path) -> tuple[int, int] | None:
-    """Width and height of a picture in pixels; None for what is no picture, such as an array."""
+    """Width and height of a picture in pixels; None for what is no picture, such as an array.
+
+    Raises:
+        NotNow: If it cannot be opened.
+    """
     try:
         with open_picture(path) as picture:
             return picture.size
+    except NotNow:
+        raise
     except InputError:
         return None
+
+
+def _unopened(path: Path, error: OSError) -> NotNow:
+    # Rights, a network's disk and the number of open files change without the file.
+    return NotNow(f"{path}: cannot be opened ({error.strerror or error})")
 
 
 def _read_image(source: Source) -> Decoded:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from gan.data.index import Index
-from gan.data.source import find_images
+from gan.data.source import find_images, has_images
 from gan.data.store import INDEX, ImageStore
 from gan.errors import InputError
 from gan.info.description import Description, command, count, duration, grid, n_bytes
@@ -118,11 +118,12 @@ def is_store(folder: Path) -> bool:
 
 
 def pictures_of(folder: Path) -> list[Path]:
-    """The pictures of a folder tree, sorted; none if there are none."""
-    try:
-        return find_images(folder, folder / STORE)
-    except InputError:
-        return []
+    """The pictures of a folder tree, sorted; none if there are none.
+
+    Raises:
+        InputError: If the folder cannot be listed.
+    """
+    return find_images(folder, folder / STORE) if has_images(folder) else []
 
 
 def _open(folder: Path) -> ImageStore:

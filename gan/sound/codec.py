@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from gan.errors import InputError, NotNow
+from gan.errors import InputError, NotNow, is_of_disk
 from gan.files import atomic_write, refuse_pipes
 from gan.plain import made_of
 from gan.sound.settings import SpectrogramSettings
@@ -220,13 +220,15 @@ def decode_image(path: Path) -> "tuple[Tensor, ImageHeader]":
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[PngImagePlugin.PngImageFile, ImageHeader]]:
-    """An image file and its text; what goes wrong with its pixels means that it is damaged."""
+    """An image file and its text; what goes wrong with its pixels, but for the disk, means that it is damaged."""
     refuse_pipes(path)
     with path.open("rb") as file:
         # Opened by its class and not by Image.open, which has a process-wide pixel limit and tries every format.
         try:
             image = PngImagePlugin.PngImageFile(file)
         except Exception as error:  # as above
+            if is_of_disk(error):
+                raise NotNow(f"{path}: cannot be read ({error.strerror})") from error
             raise InputError(f"{path}: not a PNG image ({error}); images come from `gan encode`") from error
         if image.width * image.height > _MAX_PIXELS:
             raise InputError(f"{path}: {image.width} x {image.height} pixels are more than a spectrogram can have")
@@ -236,6 +238,8 @@ def _opened(path: Path) -> Iterator[tuple[PngImagePlugin.PngImageFile, ImageHead
         except MemoryError as error:
             raise NotNow(f"{path}: {image.width} x {image.height} pixels do not fit into the memory") from error
         except Exception as error:  # as above
+            if is_of_disk(error):
+                raise NotNow(f"{path}: cannot be read ({error.strerror})") from error
             raise InputError(f"{path}: the image is damaged ({error}); encode its recording again") from error
 
 

@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gan.errors import InputError, NotNow
+from gan.errors import InputError, NotNow, is_of_disk
 from gan.files import refuse_pipes
 from gan.sound.figure.colormap import Colormap, identify
 from gan.sound.figure.figure import Figure, Notes
 from gan.sound.figure.matrix import MAX_CELLS, Levels, Matrix
 from gan.sound.figure.options import FigureOptions, Values
-from gan.sound.figure.pixels import open_picture
+from gan.sound.figure.pixels import damaged, open_picture
 from gan.sound.figure.shade import WHITE_IS_LOUD, WHITE_IS_QUIET, as_loudness
 from gan.sound.settings import Bits, MelBands, SpectrogramSettings
 
@@ -144,7 +144,7 @@ def read_riffusion(path: Path, image: Image.Image, options: FigureOptions) -> Fi
     try:
         pixels = np.asarray(image.convert("RGB"))[::-1]
     except Exception as error:  # Pillow's readers raise whatever a damaged file leads them into.
-        raise InputError(f"{path}: the picture is damaged ({error or type(error).__name__}); make it again") from error
+        raise damaged(path, error) from error
     # 255 is 0 and nothing else.
     steps = np.where(np.arange(256) < 255, 254.5 - np.arange(256), 0) / 255
     amplitudes = (steps ** (1 / power)).astype(np.float32)[pixels[..., 1:] if stereo else pixels[..., :1]].mean(axis=-1)
@@ -189,8 +189,8 @@ def _npy(path: Path) -> Numbers:
     except InputError:
         raise
     except Exception as error:  # A damaged header leads numpy into more than ValueError.
-        if isinstance(error, OSError) and error.strerror:
-            raise InputError(f"{path}: cannot be opened ({error.strerror})") from error
+        if is_of_disk(error):
+            raise NotNow(f"{path}: cannot be opened ({error.strerror})") from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
             f"{path}: not a whole .npy file of numbers ({reason}); save the matrix with np.save"
@@ -209,9 +209,7 @@ def _picture_of_numbers(path: Path) -> Numbers:
         except MemoryError as error:
             raise NotNow(f"{path}: {image.width} x {image.height} numbers do not fit into the memory") from error
         except Exception as error:  # as above
-            raise InputError(
-                f"{path}: the picture is damaged ({error or type(error).__name__}); make it again"
-            ) from error
+            raise damaged(path, error) from error
 
 
 def _levels_of_numbers(matrix: Matrix, numbers: Numbers) -> tuple[Levels, float | None]:

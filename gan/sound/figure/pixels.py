@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
-from gan.errors import InputError, NotNow
+from gan.errors import InputError, NotNow, is_of_disk
 from gan.files import refuse_pipes
 
 Strip = NDArray[np.uint8]
@@ -86,7 +86,8 @@ def open_picture(path: Path) -> Image.Image:
     """Read the header of a picture; its pixels come later.
 
     Raises:
-        InputError: If it is none of the known kinds, has too many pixels or several frames.
+        InputError: If it is none of the known kinds, has too many pixels or several frames; `NotNow` if it cannot be
+            opened.
     """
     try:
         refuse_pipes(path)
@@ -94,7 +95,7 @@ def open_picture(path: Path) -> Image.Image:
         with path.open("rb") as file:
             head = file.read(16)
     except OSError as error:
-        raise InputError(f"{path}: cannot be opened ({error.strerror})") from error
+        raise NotNow(f"{path}: cannot be opened ({error.strerror})") from error
     if size == 0:
         raise InputError(f"{path}: the file is empty; make or copy it again")
     kind = _kind(head)
@@ -106,7 +107,7 @@ def open_picture(path: Path) -> Image.Image:
         # By a path and not by a file, so that the picture closes it.
         image = kind(str(path))
     except Exception as error:  # Pillow's readers raise whatever a damaged file leads them into.
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     try:
         _refuse(image, path, size)
     except InputError:
@@ -114,7 +115,7 @@ def open_picture(path: Path) -> Image.Image:
         raise
     except Exception as error:  # as above
         image.close()
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     return image
 
 
@@ -130,7 +131,10 @@ def _refuse(image: Image.Image, path: Path, size: int) -> None:
         raise InputError(f"{path}: holds {n_pictures} pictures; save the one that is meant by itself")
 
 
-def _damaged(path: Path, error: Exception) -> InputError:
+def damaged(path: Path, error: Exception) -> InputError:
+    """The line for a picture whose reader raised an error: that it is damaged, or `NotNow` if it is the disk."""
+    if is_of_disk(error):
+        return NotNow(f"{path}: cannot be read ({error.strerror})")
     return InputError(f"{path}: the picture is damaged ({error or type(error).__name__}); make it again")
 
 
@@ -191,7 +195,7 @@ def load_pixels(image: Image.Image, path: Path) -> Pixels:
     except MemoryError as error:
         raise NotNow(f"{path}: {image.width} x {image.height} pixels do not fit into the memory") from error
     except Exception as error:  # as above
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
 
 
 def _is_large_jpeg(image: Image.Image) -> bool:
