@@ -29,7 +29,7 @@ def ingest(
     Pictures are figures that matplotlib or librosa drew (JPEG, PNG, TIFF, WebP, BMP), arrays (.npy) or images of
     `gan encode`. How they were made is found out and reported, with what could not be read and what looks odd. What is
     in the store already is kept: a job that was stopped goes on where it was, and what memory or workers were lacking
-    for is tried again.
+    for, or could not be opened, is tried again.
 
     Args:
         pictures: Folder of pictures, sub-folders included.
