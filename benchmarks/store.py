@@ -72,7 +72,7 @@ def make(folder: Path, n_images: int) -> None:
     # A training refuses images in which nothing is to be seen.
     write_noise(folder, [index * N_FRAMES for index in range(min(n_images, 5 * N_WINDOWS))])
     scan, made = scan_of(find_versions(folder), AS_FOUND), made_with(AS_FOUND)
-    write_index(folder / ".store", [FRAMES], scan, made, Kind(SETTINGS), images, [], False, [])
+    write_index(folder / ".store", [FRAMES], scan, made, Kind(SETTINGS), images, [], False, [], lambda: None)
 
 
 def write_noise(folder: Path, rows: Sequence[int]) -> None:

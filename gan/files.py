@@ -1,9 +1,10 @@
 """Files that are either whole or not there, and what is no file."""
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
@@ -28,20 +29,16 @@ def atomic_write(path: Path, sync: bool = True) -> Iterator[Path]:
         The path to write to. It exists and is empty.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
-    part = Path(name)
+    part = path.parent / f"{_start_of_part(path)}{secrets.token_hex(8)}{PART}"
+    # With the usual permissions, which files of `tempfile` have not.
+    part.touch(exist_ok=False)
     try:
-        # mkstemp makes files that only their owner can read; a result should have the usual permissions.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.fchmod(descriptor, 0o666 & ~mask)
-        os.close(descriptor)
         yield part
         if sync:
-            _sync(part)
+            sync_to_disk(part)
         part.replace(path)
         if sync:
-            _sync(path.parent)
+            sync_to_disk(path.parent)
     finally:
         part.unlink(missing_ok=True)
 
@@ -81,9 +78,25 @@ def remove_parts(folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
+def remove_parts_of(path: Path) -> None:
+    """Remove what `atomic_write` left of one file when its process was killed.
+
+    Args:
+        path: A file that no other process writes.
+    """
+    for part in path.parent.glob(f"{escape(_start_of_part(path))}*{PART}"):
+        part.unlink(missing_ok=True)
+
+
+def sync_to_disk(path: Path) -> None:
+    """Bring a file or a folder to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _start_of_part(path: Path) -> str:
+    # A name may have 255 bytes, and a letter four of them.
+    return f".{path.name[:50]}."

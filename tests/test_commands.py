@@ -1,6 +1,7 @@
 """`gan VERB` on the command line; `gan encode` has its own file."""
 
 import errno
+import os
 import re
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from PIL import Image
 
 from gan.commands.main import VERBS, main
 from gan.errors import InputError
-from gan.files import atomic_write, refuse_unwritable
+from gan.files import atomic_write, refuse_unwritable, remove_parts_of
 from gan.sound.codec import Origin, encode_image
 from gan.sound.figure.options import FigureOptions
 from gan.sound.phase.deep import DeepGriffinLim
@@ -227,6 +228,36 @@ def test_atomic_write_has_the_usual_permissions(tmp_path: Path) -> None:
     assert (tmp_path / "deep/er/ours").read_text() == "ours"
     assert (tmp_path / "deep/er/ours").stat().st_mode == (tmp_path / "usual").stat().st_mode
     assert names(tmp_path) == ["deep/er/ours", "usual"]
+
+
+def test_atomic_write_leaves_the_mask_of_permissions_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It is the whole process': another thread would write files that anybody may change.
+    masks: list[int] = []
+    monkeypatch.setattr(os, "umask", lambda mask: masks.append(mask) or 0o022)
+    with atomic_write(tmp_path / "ours"):
+        pass
+    assert masks == []
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "ä" * 127, "a" + "𝄞" * 63], ids=["of 1 byte", "of 2", "of 4"])
+def test_atomic_write_of_the_longest_names(tmp_path: Path, name: str) -> None:
+    with atomic_write(tmp_path / name) as part:
+        part.write_text("ours")
+        assert part.parent == tmp_path
+        assert part.name.startswith(f".{name[:50]}")
+        assert part.name.endswith(".part")
+    assert (tmp_path / name).read_text() == "ours"
+    assert names(tmp_path) == [name]
+
+
+def test_what_a_kill_left_of_a_file_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    others = [".b.0.part", ".song[1].wav.part2", ".song1.0.part", "deep/.song[1].0.part", "song[1].part"]
+    for other in others:
+        (tmp_path / other).parent.mkdir(exist_ok=True)
+        (tmp_path / other).touch()
+    (tmp_path / ".song[1].0123456789abcdef.part").touch()
+    remove_parts_of(tmp_path / "song[1]")
+    assert names(tmp_path) == sorted(others)
 
 
 def test_where_nothing_can_be_written_is_known_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

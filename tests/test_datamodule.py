@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -512,12 +513,39 @@ def test_files_are_listed_and_looked_into_once(images, write_image, monkeypatch)
         module = ImageData(images, n_frames=32, batch_size=8)
         assert module.image_size == (64, 32)
         module.setup()
-        assert listings == [1]
+        # And once more when nobody else can be building.
+        assert listings == [1, 1]
         assert sorted(headers) == new
         listings.clear()
         headers.clear()
         write_image(images / "bell" / "20.png", 64)
     assert len(module.store.images) == 21
+
+
+@pytest.mark.parametrize("differs", [False, True])
+def test_processes_have_the_same_images(images, monkeypatch, differs):
+    def gather(gathered: list[str], own: str) -> None:
+        gathered[:] = [own, own, "another" if differs else own]
+
+    module = ImageData(images, n_frames=32, batch_size=1)
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    module.trainer = SimpleNamespace(world_size=3, global_rank=0)
+    if differs:
+        with pytest.raises(
+            InputError, match=r"the processes of this training found different images, .*; run the same"
+        ):
+            module.setup("fit")
+    else:
+        module.setup("fit")
+        assert len(module.train_images) == 19
+
+
+def test_one_process_compares_its_images_with_no_others(images, monkeypatch):
+    monkeypatch.setattr(torch.distributed, "all_gather_object", None)
+    module = ImageData(images, n_frames=32, batch_size=1)
+    module.setup("fit")
+    module.trainer = SimpleNamespace(world_size=1, global_rank=0)
+    module.setup("fit")
 
 
 def test_settings_of_the_store_are_those_of_the_first_look(images, monkeypatch):

@@ -24,6 +24,7 @@ import torch
 import gan.data.building as building_module
 import gan.data.readers as readers_module
 import gan.data.source as source_module
+from gan.backend import Backend
 from gan.commands.main import main
 from gan.data.crops import Crop
 from gan.data.datamodule import ImageData
@@ -459,6 +460,45 @@ def test_a_stopped_build_does_not_keep_the_settings_of_what_is_gone(figures, mon
     for number in range(17):
         write_image(figures / "own" / f"{number}.png", seed=number)
     assert build(figures).settings.bits == 16
+
+
+def test_a_stopped_build_does_not_keep_the_kind_of_figures_that_are_gone(figures, monkeypatch):
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    fake_reader(monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(building_module.Building, "finish", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            build(figures)
+    first, *others = sorted(files_of(figures))
+    for seed, file in enumerate(others):
+        draw(figures / file, seed=seed, n_fft=256, size=[300, 300])
+    store = build(figures)
+    assert store.settings.n_fft == 256
+    assert_holds(store, figures, others)
+    assert len(store.skipped) == 1
+    assert f"{figures / first}: n_fft is 128" in store.skipped[0]
+
+
+@pytest.mark.parametrize("n_done", [0, 3, 5, 12])
+def test_what_a_cluster_did_not_come_to_is_not_taken_for_done(figures, monkeypatch, asked, n_done):
+    left = [n_done]
+
+    def work_some(backend, jobs, work):
+        for job in jobs:
+            if left[0] == 0:
+                return
+            left[0] -= 1
+            yield job, work(job)
+
+    monkeypatch.setattr(Backend, "work_through", work_some)
+    options = {"n_threads": 1, "options": FigureOptions(RATE), "backend": Backend("ray")}
+    with pytest.raises(InputError, match=r"ray: nothing came back of \d+ of \d+ images; run again"):
+        open_store(figures, figures.parent / "store", **options)
+    assert not (figures.parent / "store" / "index.json").exists()
+    left[0] = 16
+    assert_holds(open_store(figures, figures.parent / "store", **options), figures, files_of(figures))
 
 
 def test_memory_bounds_what_is_read_at_a_time(figures, monkeypatch):

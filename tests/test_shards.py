@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest import mock
@@ -14,13 +15,14 @@ from conftest import full_at
 
 import gan.data.build as build_module
 import gan.data.building as building_module
+import gan.data.store as store_module
 from gan.data.building import Building
 from gan.data.crops import Crop
 from gan.data.datamodule import ImageData
 from gan.data.opening import open_store
 from gan.data.previous import Previous
 from gan.data.resident import CropPlaces, ResidentCrops
-from gan.data.shards import worth_copying
+from gan.data.shards import new_name, worth_copying
 from gan.data.store import ImageStore
 from gan.errors import InputError
 from gan.sound.codec import read_codes
@@ -247,6 +249,8 @@ def killed(module: object, name: str, after: bool):
         (Building, "finish"),
         (building_module, "new_name"),
         (build_module, "write_index"),
+        (Building, "place"),
+        (store_module, "sync_to_disk"),
         (Building, "remove_journal"),
     ],
 )
@@ -275,9 +279,73 @@ def test_a_kill_leaves_the_old_store_or_the_new_one(images, write_image, monkeyp
 
 def test_what_a_killed_refresh_did_not_come_to_name_is_removed(images, write_image):
     opened(images)
-    (images / ".store" / "unnamed.frames").write_bytes(b"x" * N_FREQS)
+    (images / ".store" / new_name()).write_bytes(b"x" * N_FREQS)
+    opened(images)
+    for name in (new_name(), "0123456789abcdef.frames", "0123456789abcdef_again.frames"):
+        (images / ".store" / name).write_bytes(b"x" * N_FREQS)
+    (images / ".store" / ".index.json.k2x_9abc.part").touch()
     write_image(images / "a.png", 30, seed=20)
     opened(images)
+    assert list((images / ".store").glob(".*")) == []
+
+
+def test_what_a_killed_build_did_not_come_to_name_makes_room_for_the_next(images, monkeypatch):
+    (images / ".store").mkdir()
+    (images / ".store" / new_name()).write_bytes(b"x" * N_FREQS)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full_at(1, os.pwrite))
+        with pytest.raises(InputError, match="No space left on device"):
+            opened(images)
+    assert [path.name for path in (images / ".store").glob("*.frames")] == ["building.frames"]
+
+
+def test_frames_of_an_index_of_a_newer_version_are_kept_until_there_are_others(images, monkeypatch):
+    (shard,) = opened(images).shards.names
+    index = json.loads((images / ".store" / "index.json").read_text())
+    (images / ".store" / "index.json").write_text(json.dumps(index | {"format": 4}))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full_at(1, os.pwrite))
+        with pytest.raises(InputError, match="No space left on device"):
+            opened(images)
+    assert (images / ".store" / shard).exists()
+    assert opened(images).shards.names != [shard]
+
+
+def test_files_of_others_in_the_folder_are_left_alone(images, write_image):
+    folder = images / ".store"
+    (folder / "deep").mkdir(parents=True)
+    others = [
+        "holiday.frames",
+        "0123.frames",
+        ".song.wav.x.part",
+        ".part",
+        f"deep/{new_name()}",
+        "deep/.index.json.0.part",
+    ]
+    for other in others:
+        (folder / other).write_text("mine")
+    for index in range(20, 22):
+        write_image(images / f"{index}.png", 30, seed=index)
+        open_store(images, folder)
+    assert [(folder / other).read_text() for other in others] == ["mine"] * len(others)
+
+
+def test_a_disk_without_room_for_the_index_costs_no_frames(images, monkeypatch, n_written):
+    real = Path.write_text
+
+    def full(path: Path, *arguments: object, **options: object) -> int:
+        if "index.json" in path.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        for _ in range(3):
+            with pytest.raises(InputError, match="No space left on device"):
+                open_store(images, images / ".store")
+            assert [path.name for path in (images / ".store").glob("*.frames")] == ["building.frames"]
+    assert opened(images).shards.n_rows == [1000]
+    assert sum(n_written) == 1000 * N_FREQS * 2
 
 
 def test_a_disk_that_fills_up_while_frames_are_copied_leaves_the_old_store(images, monkeypatch):
@@ -309,6 +377,46 @@ def test_a_store_that_there_are_no_addresses_for_is_not_built_anew(images, monke
         with pytest.raises(MemoryError, match="GB of addresses"):
             open_store(images, images / ".store")
     assert opened(images).shards.names == names
+
+
+def failing_once(function, error: OSError, suffix: str):
+    """A function that fails the first time that it is called of such a file."""
+    errors = [error]
+
+    def fails(path: Path, *arguments: object, **options: object):
+        if errors and path.name.endswith(suffix):
+            raise errors.pop()
+        return function(path, *arguments, **options)
+
+    return fails
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ESTALE, errno.EACCES])
+@pytest.mark.parametrize(("where", "name", "suffix"), [(np, "memmap", "s"), (Path, "read_text", "index.json")])
+def test_a_store_that_cannot_be_opened_this_time_is_not_built_anew(images, monkeypatch, number, where, name, suffix):
+    before = opened(images)
+    error = OSError(number, os.strerror(number))
+    monkeypatch.setattr(where, name, failing_once(getattr(where, name), error, suffix))
+    with pytest.raises(
+        InputError, match=f"the store of the images cannot be opened .{os.strerror(number)}.; run again"
+    ):
+        open_store(images, images / ".store")
+    assert opened(images).shards.names == before.shards.names
+
+
+def test_a_process_that_opens_frames_that_were_removed_meanwhile_says_so(images, write_image):
+    before = opened(images)
+    sent = pickle.loads(pickle.dumps(before))
+    other = pickle.loads(pickle.dumps(before))
+    sent.codes(0, 0, 100)
+    for index in range(10):
+        write_image(images / f"{index}.png", 100, seed=30 + index)
+    opened(images)
+    np.testing.assert_array_equal(sent.codes(0, 0, 100), before.codes(0, 0, 100))
+    with pytest.raises(
+        InputError, match=r"\.frames: the store has been refreshed since it was opened, .*num_workers 0"
+    ):
+        other.codes(0, 0, 100)
 
 
 def test_several_open_a_store_that_has_grown_at_once(images, write_image, n_written):

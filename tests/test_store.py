@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 
 import gan.data.building as building_module
 import gan.data.source as source_module
-from gan.data.opening import open_store
+from gan.data.opening import Opening, open_store
 from gan.data.source import find_images, has_images
 from gan.data.store import ImageStore
 from gan.errors import InputError
@@ -86,6 +86,40 @@ def test_opening_again_decodes_nothing(images, monkeypatch):
     again = open_store(images, images / ".store")
     assert decoded == []
     assert again.fingerprint == first.fingerprint
+
+
+def test_who_waited_for_a_newer_store_takes_it(images, monkeypatch, write_image):
+    open_store(images, images / ".store")
+    write_image(images / "new.png", n_frames=30, seed=98)
+    waiting = Opening(images, images / ".store")
+    waiting.settings()
+    write_image(images / "newer.png", n_frames=60, seed=99)
+    newer = open_store(images, images / ".store")
+    decoded = count_decodes(monkeypatch)
+    assert waiting.store().fingerprint == newer.fingerprint
+    assert decoded == []
+    assert_equals_files(ImageStore(images / ".store"), images)
+
+
+def test_what_was_read_otherwise_than_now_is_read_again(images, monkeypatch):
+    decoded = count_decodes(monkeypatch)
+    for old in (None, 2):
+        open_store(images, images / ".store")
+        path = images / ".store" / "index.json"
+        index = json.loads(path.read_text())
+        assert index.pop("content") == 2
+        # Stores of before it was written down are of content 2, and are used as they are.
+        path.write_text(json.dumps(index if old is None else index | {"content": old}))
+        decoded.clear()
+        assert_equals_files(open_store(images, images / ".store"), images)
+        assert decoded == []
+        with monkeypatch.context() as patch:
+            for module in ("store", "previous", "build", "opening"):
+                patch.setattr(f"gan.data.{module}.CONTENT", 3)
+            for _ in range(2):
+                store = open_store(images, images / ".store")
+                assert store.content == 3
+                assert len(decoded) == 12
 
 
 def test_only_changed_files_are_decoded_again(images, monkeypatch, write_image):
@@ -171,6 +205,18 @@ def test_journal_that_was_cut_off_is_used_up_to_the_cut(images, monkeypatch):
     # And what was appended behind the cut can be read.
     assert_equals_files(open_store(images, images / ".store"), images)
     assert len(decoded) == 1
+
+
+def test_journal_that_lacks_its_last_end_of_line_loses_that_line_only(images, monkeypatch):
+    stop_before_the_index(images, monkeypatch)
+    journal = images / ".store" / "building.jsonl"
+    whole = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(whole[:8])[:-1])
+    decoded = count_decodes(monkeypatch)
+    stop_before_the_index(images, monkeypatch)
+    assert len(decoded) == 12 - 5  # how it was made, the kind, five images, and one without an end
+    assert_equals_files(open_store(images, images / ".store"), images)
+    assert len(decoded) == 12 - 5
 
 
 @pytest.mark.parametrize("damage", [b"\0" * 4096, b"[1]\n", b'{"image": {}}\n', b'{"image": 1, "kind": 2}\n'])

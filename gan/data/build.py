@@ -164,7 +164,8 @@ class Build:
         # disturbed.
         new = building.finish()
         shards += [] if new is None else [new]
-        write_index(self._folder, shards, scan, self._made, kind, images, skipped, building.unfinished, odd)
+        unfinished, place = building.unfinished, building.place
+        write_index(self._folder, shards, scan, self._made, kind, images, skipped, unfinished, odd, place)
         remove_others(self._folder, shards)
         building.remove_journal()
 

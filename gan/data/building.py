@@ -49,6 +49,8 @@ class Building:
         self.skipped: dict[str, str] = {}
         self.unfinished = False
         self.n_rows = 0
+        self._n_gone = 0
+        self._shard: str | None = None
         self._unsynced: list[str] = []
         self._synced = time.monotonic()
         n_bytes = self._read({version[0]: version for version in versions})
@@ -96,20 +98,23 @@ class Building:
             self._note("skipped", [version, str(error)])
 
     def finish(self) -> str | None:
-        """Make a shard of the frames; the journal has done its work when the index is written.
+        """Make the frames whole.
 
         Returns:
-            The shard's name; None if there is none, as nothing was added.
+            The name of the shard that `place` makes of them; None if it makes none, as nothing was added.
         """
         if self.kind is None or not self.images:
-            (self._folder / FRAMES).unlink()
             return None
         # A kill may have left more than the journal knows.
         self._frames.truncate(self.n_rows * row_bytes(self.kind.settings))
         self.sync()
-        name = new_name()
-        (self._folder / FRAMES).replace(self._folder / name)
-        return name
+        self._shard = new_name()
+        return self._shard
+
+    def place(self) -> None:
+        """Make a shard of the frames, once all else is on disk: until then a stopped build can go on with them."""
+        if self._shard is not None:
+            (self._folder / FRAMES).replace(self._folder / self._shard)
 
     def remove_journal(self) -> None:
         """Forget how the frames were made."""
@@ -150,6 +155,9 @@ class Building:
             return 0
         n_bytes = 0
         for line in lines:
+            if not line.endswith(b"\n"):
+                # Cut off, if only by its end: the next would be appended to it.
+                break
             try:
                 ((what, content),) = json.loads(line).items()
                 if what == "made" and content != self._made:
@@ -158,6 +166,9 @@ class Building:
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 break
             n_bytes += len(line)
+        # What was agreed on was of pictures most of which are no more, and says nothing of those that are.
+        if self._n_gone > len(self.images):
+            return 0
         if self.kind is None or self.n_rows * row_bytes(self.kind.settings) > n_frames_bytes:
             return 0
         return n_bytes
@@ -170,6 +181,8 @@ class Building:
             self.n_rows = image.first_row + image.n_frames
             if versions.get(image.file) == image.version:
                 self.images[image.file] = image
+            else:
+                self._n_gone += 1
         elif what == "skipped":
             version, error = made_of(tuple[Version, str], content, "skipped")
             if versions.get(version[0]) == version:

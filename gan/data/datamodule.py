@@ -184,9 +184,11 @@ class ImageData(LightningDataModule):
 
         Raises:
             InputError: If no image is as long as a crop, an epoch has no whole batch, the image that `settings` are
-                from is not like most of them, all images are one grey, or the networks are to be told labels that do
-                not allow it.
+                from is not like most of them, all images are one grey, the networks are to be told labels that do not
+                allow it, or the processes of a training have not the same images.
         """
+        if stage == "fit":
+            self._refuse_different_stores()
         if names := differing(self.settings, self.store.settings):
             first, most = self.settings.to_dict(), self.store.settings.to_dict()
             raise InputError(
@@ -207,6 +209,18 @@ class ImageData(LightningDataModule):
                 f"{max(1, sampler.n_crops // sampler.n_ranks)} or add recordings"
             )
         self._check_that_it_varies()
+
+    def _refuse_different_stores(self) -> None:
+        # Each process opens the store itself, and files may come in between; its crops are by their number in it.
+        if self.trainer is None or self.trainer.world_size == 1:
+            return
+        fingerprints = [""] * self.trainer.world_size
+        torch.distributed.all_gather_object(fingerprints, self.store.fingerprint)
+        if len(set(fingerprints)) > 1:
+            raise InputError(
+                f"{self.images}: the processes of this training found different images, as some were added, changed or "
+                "removed while it began; run the same again"
+            )
 
     def _refuse_long_crops(self) -> None:
         if self._widest < self.n_frames:

@@ -14,9 +14,9 @@ from gan.data.index import Version
 from gan.data.previous import Previous
 from gan.data.shards import remove_others
 from gan.data.source import Source, find_sources, find_versions
-from gan.data.store import CONTENT, ImageStore, content_hash
+from gan.data.store import CONTENT, INDEX, ImageStore, content_hash
 from gan.errors import InputError
-from gan.files import remove_parts
+from gan.files import remove_parts_of
 from gan.sound.figure.options import FigureOptions
 from gan.sound.settings import SpectrogramSettings
 
@@ -79,11 +79,14 @@ class Opening:
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / "lock"):
                 store = _existing(folder)
-                if store is not None:
-                    # What a refresh left that was killed before the index named it, or names it no longer.
-                    remove_others(folder, [*store.shards.names, FRAMES])
+                if store is not None or not (folder / INDEX).exists():
+                    # What a kill left that no index names yet, or any more. A damaged index may be one of a newer
+                    # version: its frames are kept until there are others.
+                    remove_others(folder, [*([] if store is None else store.shards.names), FRAMES])
+                if store is None or not self._fits(store):
+                    self._list_again()
                 if store is None or not self._fits(store) or (again and store.unfinished):
-                    remove_parts(folder)
+                    remove_parts_of(folder / INDEX)
                     self._build(store)
                     store = ImageStore(folder)
                 return store
@@ -92,6 +95,12 @@ class Opening:
                 f"{folder}: the store of the images cannot be written ({error.strerror}); what is complete is kept: "
                 "make room and run again, or name another folder with --data.store"
             ) from error
+
+    def _list_again(self) -> None:
+        # Somebody may have built for hours, of files that are newer than what was listed before the lock was free.
+        versions = find_versions(self._images, self._folder)
+        if versions != self._versions:
+            self._versions, self._looked_into = versions, None
 
     def _build(self, old: ImageStore | None) -> None:
         sources = self._sources(old)
@@ -153,5 +162,13 @@ def scan_of(versions: list[Version], options: FigureOptions) -> str:
 def _existing(folder: Path) -> ImageStore | None:
     try:
         return ImageStore(folder)
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except OSError as error:
+        # Nothing is wrong with the files, and nobody is to build them anew.
+        raise InputError(
+            f"{folder}: the store of the images cannot be opened ({error.strerror}); run again, or name another folder "
+            "with --data.store"
+        ) from error
+    except (ValueError, KeyError, TypeError, IndexError):
         return None

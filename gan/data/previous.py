@@ -7,7 +7,7 @@ from gan.data.index import StoredImage, Version
 from gan.data.kind import Kind
 from gan.data.shards import worth_copying
 from gan.data.source import Decoded, Source
-from gan.data.store import ImageStore
+from gan.data.store import CONTENT, ImageStore
 
 
 class Previous:
@@ -21,7 +21,9 @@ class Previous:
     def __init__(self, store: ImageStore, made: str) -> None:
         self._store = store
         self._read_alike = store.made == made
-        self._numbers = {version: number for number, version in enumerate(store.images.versions)}
+        # Of what was read otherwise than it is now nothing is of use.
+        versions = store.images.versions if store.content == CONTENT else ()
+        self._numbers = {version: number for number, version in enumerate(versions)}
 
     def sources(self, images: Path) -> dict[Version, Source]:
         """The store's images of `gan encode`, which need not be opened to know what they are.

@@ -34,7 +34,7 @@ class Readers:
             Each file and what became of it, as they are completed.
 
         Raises:
-            InputError: If workers elsewhere do not see a file that is here.
+            InputError: If workers elsewhere do not see a file that is here, or did not come to one.
         """
         if self._backend is None:
             return self.read_here(sources, read)
@@ -49,8 +49,10 @@ class Readers:
             # The memory is this machine's: the largest file must fit as often as files are read at a time.
             n_fitting = self._budget // max(1, *map(_peak_bytes, sources))
             backend = dataclasses.replace(backend, n_jobs=max(1, min(self._n_threads, n_fitting)))
+        n_left = len(sources)
         with closing(backend.work_through(sources, partial(_read_if_seen, read))) as results:
             for source, outcome in results:
+                n_left -= 1
                 if isinstance(outcome, str) and source.path.exists():
                     raise InputError(
                         f"{source.path}: not to be seen on {outcome}; pictures must be in a folder that all machines "
@@ -62,6 +64,9 @@ class Readers:
                     yield source, NotNow(f"{source.path}: {outcome}; `gan ingest` tries it again")
                 else:
                     yield source, outcome
+        if n_left:
+            # Else the store would lack them as if they were not there.
+            raise InputError(f"{backend.name}: nothing came back of {n_left} of {len(sources)} images; run again")
 
 
 def _peak_bytes(source: Source) -> int:

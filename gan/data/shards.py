@@ -1,6 +1,7 @@
 """The files of frames of a store. What is in one never changes, so that a store can grow without being copied."""
 
 import errno
+import re
 import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from gan.errors import InputError
 from gan.sound.codec import Codes
 from gan.sound.settings import SpectrogramSettings
 
 _SUFFIX = ".frames"
+# Names of `new_name`, of stores of before there were shards, and of a build: the folder may have files of others.
+_OWN = re.compile(r"([0-9a-f]{32}|[0-9a-f]{16}(_again)?|building)\.frames")
 # Of a shard's rows, how many may be of images that are gone or have changed.
 _MAX_UNUSED = 1 / 3
 
@@ -51,7 +55,13 @@ class Shards:
     def __getitem__(self, number: int) -> Codes:
         """Pixels of one of them, shape (n_rows, n_freqs), read-only and not yet in memory."""
         if self._maps is None:
-            self._maps = self._mapped()
+            try:
+                self._maps = self._mapped()
+            except FileNotFoundError as error:
+                raise InputError(
+                    f"{error.filename}: the store has been refreshed since it was opened, and its old frames are "
+                    "removed; run again, with data.num_workers 0 if images are added meanwhile"
+                ) from error
         return self._maps[number]
 
     @property
@@ -86,10 +96,10 @@ def new_name() -> str:
 
 
 def remove_others(folder: Path, names: Iterable[str]) -> None:
-    """Remove all files of frames but these."""
+    """Remove all files of frames of a store but these."""
     kept = set(names)
     for path in folder.glob(f"*{_SUFFIX}"):
-        if path.name not in kept:
+        if path.name not in kept and _OWN.fullmatch(path.name):
             path.unlink()
 
 

@@ -6,7 +6,7 @@ are in the image files; levels are worked out when a crop is read.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from gan.data.index import Index, StoredImage
 from gan.data.kind import Kind
 from gan.data.shards import Shards
-from gan.files import atomic_write
+from gan.files import atomic_write, sync_to_disk
 from gan.plain import made_of
 from gan.sound.codec import Codes
 
@@ -35,6 +35,7 @@ class ImageStore:
         skipped: What is wrong with each image that was left out, one line each.
         unfinished: Whether one of them may be read another time.
         odd: What is different about figures that do not look like the others, one line each, 21 at most.
+        content: `CONTENT` of when it was built.
         made: Hash of the options that figures were read with.
         scan: Hash of the folder and the options that the store was built from.
         shards: The files of its frames.
@@ -51,6 +52,8 @@ class ImageStore:
             raise ValueError(f"format {index['format']!r:.60}")
         self.kind = Kind.from_dict(index["kind"])
         self.settings = self.kind.settings
+        # Stores of before it was written down are of this one.
+        self.content: int = made_of(int, index.get("content", 2), "content")
         self.scan: str = made_of(str, index["scan"], "scan")
         self.made: str = made_of(str, index["made"], "made")
         self.skipped: list[str] = made_of(list[str], index["skipped"], "skipped")
@@ -95,13 +98,17 @@ def write_index(
     skipped: list[str],
     unfinished: bool,
     odd: list[str],
+    place: Callable[[], None],
 ) -> None:
     """Write what `ImageStore` reads, in one step: whatever was the index before is it until then.
 
-    The arguments are the attributes of `ImageStore`, and the names of its shards in the folder.
+    The arguments are the attributes of `ImageStore`, the names of its shards in the folder, and what puts the newest
+    shard there: it is called when nothing is left to do but to rename the index, so that hardly anything can go wrong
+    between the two.
     """
     index = {
         "format": FORMAT,
+        "content": CONTENT,
         "scan": scan,
         "made": made,
         "kind": kind.to_dict(),
@@ -113,6 +120,8 @@ def write_index(
     }
     with atomic_write(folder / INDEX) as part:
         part.write_text(json.dumps(index), encoding="utf-8")
+        sync_to_disk(part)
+        place()
 
 
 def content_hash(content: Any) -> str:
