@@ -5,6 +5,7 @@ import json
 import math
 import re
 import struct
+import time
 import tracemalloc
 from html.parser import HTMLParser
 from pathlib import Path
@@ -351,6 +352,9 @@ def test_curves_are_tensorboards(tmp_path):
     curves = read_curves(Run(tmp_path))
     assert curves == {"loss/generator": {step: 0.5 * step for step in range(1, 101)}, "metric/x": {100: 3.0}}
     # Resumed at batch 60: what came after it is gone, also what has not been trained again yet.
+    begun = int(time.time())
+    while int(time.time()) == begun:  # by which files are ordered
+        time.sleep(0.02)
     with SummaryWriter(str(tmp_path), filename_suffix=".later") as writer:
         for step in range(61, 71):
             writer.add_scalar("loss/generator", -1.0, step)
