@@ -10,7 +10,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.strategies import DDPStrategy
 
 from gan.data.datamodule import ImageData
-from gan.data.source import has_images
+from gan.data.listing import has_images
 from gan.estimate import estimate, shorten
 from gan.listen.board import Board
 from gan.listen.callbacks import Listen

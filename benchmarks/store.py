@@ -43,9 +43,9 @@ from gan.data.crops import Crop, CropDataset  # noqa: E402
 from gan.data.datamodule import ImageData  # noqa: E402
 from gan.data.index import StoredImage  # noqa: E402
 from gan.data.kind import Kind  # noqa: E402
+from gan.data.listing import find_versions  # noqa: E402
 from gan.data.opening import AS_FOUND, open_store, scan_of  # noqa: E402
 from gan.data.shards import row_bytes  # noqa: E402
-from gan.data.source import find_versions  # noqa: E402
 from gan.data.store import ImageStore, write_index  # noqa: E402
 from gan.sound.codec import encode_image  # noqa: E402
 from gan.sound.settings import SpectrogramSettings  # noqa: E402

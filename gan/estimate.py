@@ -213,9 +213,10 @@ class Estimate(NamedTuple):
 
     @property
     def fitting_batch(self) -> int:
-        """The largest power of two of crops that there is memory for."""
+        """The largest power of two of crops that there is memory for, and that an epoch has."""
         per_crop = self.batch_memory / self.batch_size
-        return 1 << int(self.batch_size + _SHARE * self.free / per_crop).bit_length() - 1
+        most = min(int(self.batch_size + _SHARE * self.free / per_crop), self.n_batches * self.batch_size)
+        return 1 << most.bit_length() - 1
 
     def lines(self) -> list[str]:
         """For people."""

@@ -13,8 +13,8 @@ from jsonargparse import ArgumentParser
 from gan.data import opening
 from gan.data.crops import Crop, CropSampler, drawn_crops, fresh_frames, side_by_side
 from gan.data.datamodule import ImageData
+from gan.data.listing import find_versions
 from gan.data.opening import Opening, open_store
-from gan.data.source import find_versions
 from gan.data.store import ImageStore
 from gan.errors import InputError
 from gan.sound.codec import Origin, decode_image, encode_image, read_header

@@ -53,8 +53,9 @@ def test_parts_add_up():
     assert found.epoch_seconds == 13.0
     assert found.seconds == 134.0
     assert found.run_bytes == 3_005_000
-    # Eight tenths of a GB for 1 MB each, and those that there are.
-    assert found.fitting_batch == 512
+    # Eight tenths of a GB for 1 MB each, and those that there are; but an epoch has 400.
+    assert found._replace(n_batches=101).fitting_batch == 512
+    assert found.fitting_batch == 256
     endless = found._replace(n_epochs=None)
     assert endless.seconds is None
     assert "in all: no end is given" in endless.lines()

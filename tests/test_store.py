@@ -15,8 +15,8 @@ from PIL import Image, PngImagePlugin
 
 import gan.data.building as building_module
 import gan.data.source as source_module
+from gan.data.listing import find_images, has_images
 from gan.data.opening import Opening, open_store
-from gan.data.source import find_images, has_images
 from gan.data.store import ImageStore
 from gan.errors import InputError
 from gan.sound.codec import read_codes, read_header
@@ -392,7 +392,7 @@ def test_a_file_that_cannot_be_asked_for_is_not_taken_for_removed(tmp_path, writ
         def stat(self) -> os.stat_result:
             raise OSError(errno.EIO, "Input/output error", self.path)
 
-    monkeypatch.setattr(source_module, "_entries", lambda *_: [Entry()])
+    monkeypatch.setattr("gan.data.listing._entries", lambda *_: [Entry()])
     with pytest.raises(InputError, match=r"a\.png: cannot be listed \(Input/output error\)"):
         find_images(tmp_path)
 

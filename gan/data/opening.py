@@ -11,9 +11,10 @@ from gan.data.agreement import settings_of_one
 from gan.data.build import Build, made_with
 from gan.data.building import FRAMES
 from gan.data.index import Version
+from gan.data.listing import find_versions
 from gan.data.previous import Previous
 from gan.data.shards import remove_others
-from gan.data.source import Source, find_sources, find_versions
+from gan.data.source import Source, find_sources
 from gan.data.store import CONTENT, INDEX, ImageStore, content_hash
 from gan.errors import InputError
 from gan.files import remove_parts_of

@@ -1,15 +1,12 @@
 """One image file to the frames of a store: an image of `gan encode`, or a figure that somebody else drew."""
 
 import dataclasses
-import errno
 import hashlib
-import os
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from stat import S_ISREG
 
 import numpy as np
 
@@ -21,14 +18,10 @@ from gan.errors import InputError, NotNow, is_of_disk
 from gan.sound.codec import Codes, has_header, read_codes, read_header
 from gan.sound.figure.options import FigureOptions
 from gan.sound.figure.pixels import open_picture
-from gan.sound.figure.reader import SUFFIXES, peak_bytes, read_figure
-from gan.sound.figure.report import REPORT_SUFFIX
+from gan.sound.figure.reader import peak_bytes, read_figure
 from gan.sound.settings import SpectrogramSettings
 
-_SUFFIXES = tuple(SUFFIXES)
 _PNG = ".png"
-# Of what was removed a moment ago, is somebody else's, or is a link to nothing or to itself.
-_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG}
 
 
 @dataclass(frozen=True)
@@ -91,84 +84,6 @@ class Decoded:
 
 
 Outcome = Decoded | InputError
-
-
-def find_images(images: Path, store: Path | None = None) -> list[Path]:
-    """All images and figures of a folder tree by their suffix, sorted, so that a recording's follow each other.
-
-    Args:
-        images: The folder.
-        store: A folder that is left out, as hidden files and folders are.
-
-    Raises:
-        InputError: If the folder is missing, cannot be listed or has none.
-    """
-    return [images / file for file, _, _ in find_versions(images, store)]
-
-
-def find_versions(images: Path, store: Path | None = None) -> list[Version]:
-    """What `find_images` finds, in the same order, with what tells whether each file has changed; raises as it does."""
-    try:
-        # As paths are sorted, part by part: nothing comes before the end of a part.
-        found = sorted(_candidates(images, store), key=lambda version: version[0].replace("/", "\0"))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(f"{images}: no such folder; make images with `gan encode RECORDINGS {images}`") from error
-    except OSError as error:
-        raise InputError(
-            f"{error.filename or images}: cannot be listed ({error.strerror}); run again when it can be"
-        ) from error
-    if not found:
-        raise InputError(
-            f"{images}: no images ({', '.join(f'*{suffix}' for suffix in sorted(SUFFIXES))}) in it; make some with "
-            f"`gan encode RECORDINGS {images}`"
-        )
-    return found
-
-
-def has_images(images: Path) -> bool:
-    """Whether `find_images` finds any, or says why the folder cannot be listed; False for a missing folder."""
-    try:
-        return any(_candidates(images, None))
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        return True
-
-
-def _candidates(images: Path, store: Path | None) -> Iterator[Version]:
-    # With text and not with paths: there may be hundreds of thousands, whenever a training starts.
-    hidden_too = None if store is None else os.path.realpath(store)
-    folders = [""]
-    while folders:
-        folder = folders.pop()
-        # One after the other: each remembers what is asked of it, a hundred MB if all are kept.
-        for entry in _entries(images, folder):
-            name = entry.name.lower()
-            if name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                if os.path.realpath(entry.path) != hidden_too:
-                    folders.append(f"{folder}{entry.name}/")
-            elif name.endswith(_SUFFIXES) and not name.endswith(REPORT_SUFFIX):
-                try:
-                    status = entry.stat()
-                except OSError as error:
-                    if error.errno not in _NOT_THERE:
-                        raise
-                    continue
-                # A pipe would be waited for.
-                if S_ISREG(status.st_mode):
-                    yield f"{folder}{entry.name}", status.st_size, status.st_mtime_ns
-
-
-def _entries(images: Path, folder: str) -> Iterator[os.DirEntry[str]]:
-    try:
-        with os.scandir(images / folder) as entries:
-            yield from entries
-    except OSError as error:
-        # Of a disk that fails, images would be taken for removed, and forgotten.
-        if not folder or error.errno not in _NOT_THERE:
-            raise
 
 
 def find_sources(

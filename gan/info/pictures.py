@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from gan.data.index import Index
-from gan.data.source import find_images, has_images
+from gan.data.listing import find_images, has_images
 from gan.data.store import INDEX, ImageStore
 from gan.errors import InputError
 from gan.info.description import Description, command, count, duration, grid, n_bytes
