@@ -1,7 +1,6 @@
 """Files that are either whole or not there, and what is no file."""
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape
@@ -29,7 +28,7 @@ def atomic_write(path: Path, sync: bool = True) -> Iterator[Path]:
         The path to write to. It exists and is empty.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.parent / f"{_start_of_part(path)}{secrets.token_hex(8)}{PART}"
+    part = path.parent / f"{_start_of_part(path)}{os.urandom(8).hex()}{PART}"
     # With the usual permissions, which files of `tempfile` have not.
     part.touch(exist_ok=False)
     try:

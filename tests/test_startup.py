@@ -36,7 +36,7 @@ BUDGETS = {
     "gan blind --help": (TORCH, 134),
     "gan info --help": (NOTHING, 46),
     "gan train-phase --help": (LIGHTNING, 72),
-    "python train.py --help": (LIGHTNING, 161),
+    "python train.py --help": (LIGHTNING, 166),
 }
 
 
