@@ -35,6 +35,17 @@ def is_of_disk(error: Exception) -> TypeGuard[OSError]:
     return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
 
 
+def unreadable(path: object, error: Exception, why: str) -> InputError:
+    """What to raise for a file whose reader raised an error.
+
+    Args:
+        path: The file.
+        error: What was raised.
+        why: The line, if the reason is in the file; else it is `NotNow`.
+    """
+    return NotNow(f"{path}: cannot be read ({error.strerror})") if is_of_disk(error) else InputError(why)
+
+
 class Diverged(RuntimeError):  # noqa: N818 - it is what happened, and nobody's error
     """A training's losses or weights are no longer numbers, so going on is of no use.
 

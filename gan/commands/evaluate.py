@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gan.commands.parser import parser_of
-from gan.errors import InputError
 from gan.files import atomic_write
 
 if TYPE_CHECKING:
@@ -34,13 +33,12 @@ def evaluate(run: Path, n_images: int = 1000, seed: int = 0, device: str = "cpu"
         Exit code.
     """
     from gan.evaluate.classifier import open_classifier
-    from gan.evaluate.evaluation import HELD_OUT, LEAST, MOST, Evaluation, table
+    from gan.evaluate.evaluation import HELD_OUT, Evaluation, check_n_images, table
     from gan.run import checkpoints_of
     from gan.trained import open_data
 
     # Before a classifier is trained for it.
-    if not LEAST <= n_images <= MOST:
-        raise InputError(f"n_images is {n_images}; it must lie in [{LEAST}, {MOST}], 1000 is usual")
+    check_n_images(n_images)
     folder, checkpoints = checkpoints_of(run)
     data = open_data(folder, next(iter(checkpoints.values())))
     classifier = open_classifier(data) if len(data.class_names) > 1 else None

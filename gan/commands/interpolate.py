@@ -89,8 +89,8 @@ def interpolate(
     n_sounds = steps * (len(seeds) - 1) + 1 if seconds is None else 1
     check_seconds(n_sounds, n_samples / trained.settings.sample_rate, long)
     shares = [place / steps for place in range(n_sounds)]
-    paths = [output / f"{name}_{place:03d}.{format}" for place in range(n_sounds)]
-    paths = paths if seconds is None else [output / f"{name}_{seconds:g}s.{format}"]
+    ends_of_names = [f"{place:03d}" for place in range(n_sounds)] if seconds is None else [f"{seconds:g}s"]
+    paths = [output / f"{name}_{end}.{format}" for end in ends_of_names]
     refuse_existing(paths, overwrite)
 
     ends = truncation * torch.cat(latents)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from functools import cached_property
 from pathlib import Path
 
 from filelock import FileLock
@@ -57,8 +58,7 @@ class Opening:
 
     def existing(self) -> ImageStore | None:
         """What `store` gives if it has nothing to build or refresh; None if it has."""
-        store = _existing(self._folder)
-        return store if store is not None and self._fits(store) else None
+        return self._fitting(self._found)
 
     def settings(self) -> SpectrogramSettings:
         """Settings of the images before their store is built: of one that can be read.
@@ -68,10 +68,10 @@ class Opening:
         Raises:
             InputError: If none can be read.
         """
-        store = _existing(self._folder)
-        if store is not None and self._fits(store):
+        store = self.existing()
+        if store is not None:
             return store.settings
-        return settings_of_one(self._images, self._sources(store), self._options)
+        return settings_of_one(self._images, self._sources(self._found), self._options)
 
     def store(self, again: bool = False) -> ImageStore:
         """Open the store; see `open_store`."""
@@ -84,24 +84,33 @@ class Opening:
                     # What a kill left that no index names yet, or any more. A damaged index may be one of a newer
                     # version: its frames are kept until there are others.
                     remove_others(folder, [*([] if store is None else store.shards.names), FRAMES])
-                if store is None or not self._fits(store):
-                    self._list_again()
-                if store is None or not self._fits(store) or (again and store.unfinished):
+                fitting = self._fitting(store)
+                if fitting is None and self._list_again():
+                    fitting = self._fitting(store)
+                if fitting is None or (again and fitting.unfinished):
                     remove_parts_of(folder / INDEX)
                     self._build(store)
-                    store = ImageStore(folder)
-                return store
+                    fitting = ImageStore(folder)
+                return fitting
         except OSError as error:
             raise InputError(
                 f"{folder}: the store of the images cannot be written ({error.strerror}); what is complete is kept: "
                 "make room and run again, or name another folder with --data.store"
             ) from error
 
-    def _list_again(self) -> None:
+    @cached_property
+    def _found(self) -> ImageStore | None:
+        # As it was before the lock: to read a long index takes half a second.
+        return _existing(self._folder)
+
+    def _list_again(self) -> bool:
+        """List the files anew; returns whether they have changed."""
         # Somebody may have built for hours, of files that are newer than what was listed before the lock was free.
         versions = find_versions(self._images, self._folder)
-        if versions != self._versions:
-            self._versions, self._looked_into = versions, None
+        if versions == self._versions:
+            return False
+        self._versions, self._looked_into = versions, None
+        return True
 
     def _build(self, old: ImageStore | None) -> None:
         sources = self._sources(old)
@@ -114,11 +123,16 @@ class Opening:
             self._looked_into = find_sources(self._images, self._versions, self._n_threads, known)
         return self._looked_into
 
-    def _fits(self, store: ImageStore) -> bool:
-        if not store.skipped:
+    def _fitting(self, store: ImageStore | None) -> ImageStore | None:
+        """The store if it is of the files as they were listed."""
+        if store is None:
+            return None
+        if store.skipped:
+            fits = store.scan == scan_of(self._versions, self._options)
+        else:
             # Its index says all that the hash is of, and is quicker to compare.
-            return store.made == made_with(self._options) and list(store.images.versions) == self._versions
-        return store.scan == scan_of(self._versions, self._options)
+            fits = store.made == made_with(self._options) and list(store.images.versions) == self._versions
+        return store if fits else None
 
 
 def open_store(

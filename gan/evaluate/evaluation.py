@@ -26,9 +26,9 @@ Row = dict[str, float]
 
 _BATCH = 64
 # Held-out crops below which nothing can be compared with them.
-LEAST = 20
+_LEAST = 20
 # Their pictures are in memory all at once.
-MOST = 100_000
+_MOST = 100_000
 # Bins that a block is sorted into, if it has ten for each, and images whose neighbours are searched.
 _MOST_BINS, N_NEIGHBOURS = 50, 200
 _KERNEL_SUBSET = 200
@@ -67,6 +67,21 @@ class Group(NamedTuple):
     labels: Tensor | None = None
 
 
+def check_n_images(n_images: int, name: str = "n_images", usual: int = 1000) -> None:
+    """Refuse numbers of images that say nothing, or that no memory holds.
+
+    Args:
+        n_images: How many.
+        name: Of the option.
+        usual: What to give instead.
+
+    Raises:
+        InputError: If it is refused.
+    """
+    if not _LEAST <= n_images <= _MOST:
+        raise InputError(f"{name} is {n_images}; it must lie in [{_LEAST}, {_MOST}], {usual} is usual")
+
+
 class Evaluation:
     """Measures images against training crops drawn as the training draws them.
 
@@ -95,15 +110,13 @@ class Evaluation:
         n_images: As given.
 
     Raises:
-        InputError: If there are too few training crops to compare with, or n_images asks for too few
-            or too many.
+        InputError: If there are too few training crops to compare with, or n_images asks for too few or too many.
     """
 
     def __init__(
         self, data: ImageData, n_images: int = 1000, classifier: Classifier | None = None, seed: int = 0
     ) -> None:
-        if not LEAST <= n_images <= MOST:
-            raise InputError(f"n_images is {n_images}; it must lie in [{LEAST}, {MOST}], 1000 is usual")
+        check_n_images(n_images)
         self.data = data
         self.n_images = n_images
         self.classifier = classifier
@@ -116,13 +129,13 @@ class Evaluation:
         train = self._draw("train", data.train_images)
         self._real = {embedding.name: self._features(embedding, self._images(train)) for embedding in self._embeddings}
         self._n_different = len(torch.unique(self._real[self.mel.name], dim=0))
-        if self._n_different < LEAST:
+        if self._n_different < _LEAST:
             raise InputError(
                 f"{data.images}: {self._n_different} different training crops are too few to compare anything with; "
-                f"{LEAST} are needed"
+                f"{_LEAST} are needed"
             )
         self._held_out = self._draw("held out", data.validation_images)
-        self.n_block = len(self._held_out) if len(self._held_out) >= LEAST else min(n_images, len(train))
+        self.n_block = len(self._held_out) if len(self._held_out) >= _LEAST else min(n_images, len(train))
         # By levels alone: a copy that is a little blurred or noisy has another texture.
         levels = MelStatistics(data.settings, data.scale, data.n_frames, texture=0.0)
         self._neighbours = Neighbours(levels, self._dataset, data.train_images)
@@ -158,7 +171,7 @@ class Evaluation:
 
         What takes time is to read those, so ask for all groups at once.
         """
-        held_out_missing = self._held_out_distances is None and len(self._held_out) >= LEAST
+        held_out_missing = self._held_out_distances is None and len(self._held_out) >= _LEAST
         held_out = list(self._images(self._held_out[:N_NEIGHBOURS])) if held_out_missing else []
         distances, crops = self._neighbours.nearest(torch.cat([*groups, *held_out]).cpu())
         ends = [0, *accumulate(map(len, groups))]
@@ -198,7 +211,7 @@ class Evaluation:
         Returns:
             Groups, best first; only noise if nothing is held out.
         """
-        if len(self._held_out) >= LEAST:
+        if len(self._held_out) >= _LEAST:
             real = torch.cat(list(self._images(self._held_out)))
             labels = self._labels(self._held_out)
             yield Group(HELD_OUT, real, labels)
@@ -252,7 +265,7 @@ class Evaluation:
     def _distances(self, embedding: Embedding, features: Tensor) -> Row:
         real, name, n = self._real[embedding.name], embedding.name, self.n_block
         row = {f"frechet_{name}_n{n}": frechet_distance(real, features, n)}
-        if min(n, len(real)) >= LEAST:
+        if min(n, len(real)) >= _LEAST:
             subset = min(_KERNEL_SUBSET, n, len(real))
             kernel = f"kernel_{name}_n{n}"
             row[kernel], row[kernel + _DEVIATION] = kernel_distance(

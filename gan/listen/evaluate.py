@@ -8,7 +8,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from gan.errors import InputError
 from gan.evaluate.classifier import open_classifier
-from gan.evaluate.evaluation import LEAST, MOST, N_NEIGHBOURS, Evaluation, table
+from gan.evaluate.evaluation import N_NEIGHBOURS, Evaluation, check_n_images, table
 from gan.listen.board import writers_of
 from gan.listen.callbacks import Listen, data_of
 from gan.model.gan import GAN
@@ -35,8 +35,7 @@ class Evaluate(Callback):
     def __init__(self, phase: PhaseMethod, every_n_epochs: int = 10, n_images: int = 500) -> None:
         if every_n_epochs < 1:
             raise InputError(f"evaluate.every_n_epochs is {every_n_epochs}; it must be 1 or more")
-        if not LEAST <= n_images <= MOST:
-            raise InputError(f"evaluate.n_images is {n_images}; it must lie in [{LEAST}, {MOST}], 500 is usual")
+        check_n_images(n_images, "evaluate.n_images", usual=500)
         self.phase = phase
         self.every_n_epochs = every_n_epochs
         self.n_images = n_images

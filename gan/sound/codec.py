@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from gan.errors import InputError, NotNow, is_of_disk
+from gan.errors import InputError, NotNow, unreadable
 from gan.files import atomic_write, refuse_pipes
 from gan.plain import made_of
 from gan.sound.settings import SpectrogramSettings
@@ -227,9 +227,8 @@ def _opened(path: Path) -> Iterator[tuple[PngImagePlugin.PngImageFile, ImageHead
         try:
             image = PngImagePlugin.PngImageFile(file)
         except Exception as error:  # as above
-            if is_of_disk(error):
-                raise NotNow(f"{path}: cannot be read ({error.strerror})") from error
-            raise InputError(f"{path}: not a PNG image ({error}); images come from `gan encode`") from error
+            why = f"{path}: not a PNG image ({error}); images come from `gan encode`"
+            raise unreadable(path, error, why) from error
         if image.width * image.height > _MAX_PIXELS:
             raise InputError(f"{path}: {image.width} x {image.height} pixels are more than a spectrogram can have")
         header = _header(image, path)
@@ -238,9 +237,8 @@ def _opened(path: Path) -> Iterator[tuple[PngImagePlugin.PngImageFile, ImageHead
         except MemoryError as error:
             raise NotNow(f"{path}: {image.width} x {image.height} pixels do not fit into the memory") from error
         except Exception as error:  # as above
-            if is_of_disk(error):
-                raise NotNow(f"{path}: cannot be read ({error.strerror})") from error
-            raise InputError(f"{path}: the image is damaged ({error}); encode its recording again") from error
+            why = f"{path}: the image is damaged ({error}); encode its recording again"
+            raise unreadable(path, error, why) from error
 
 
 def _header(image: PngImagePlugin.PngImageFile, path: Path) -> ImageHeader:

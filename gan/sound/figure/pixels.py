@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
-from gan.errors import InputError, NotNow, is_of_disk
+from gan.errors import InputError, NotNow, unreadable
 from gan.files import refuse_pipes
 
 Strip = NDArray[np.uint8]
@@ -133,9 +133,7 @@ def _refuse(image: Image.Image, path: Path, size: int) -> None:
 
 def damaged(path: Path, error: Exception) -> InputError:
     """The line for a picture whose reader raised an error: that it is damaged, or `NotNow` if it is the disk."""
-    if is_of_disk(error):
-        return NotNow(f"{path}: cannot be read ({error.strerror})")
-    return InputError(f"{path}: the picture is damaged ({error or type(error).__name__}); make it again")
+    return unreadable(path, error, f"{path}: the picture is damaged ({error or type(error).__name__}); make it again")
 
 
 def _kind(head: bytes) -> Callable[[str], Image.Image] | None:
