@@ -6,7 +6,9 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,15 @@ import pyloudnorm
 import pytest
 import soundfile
 import torch
+from scipy.stats import fisher_exact, permutation_test
+from scipy.stats.contingency import odds_ratio
 
 from gan.commands.main import main
 from gan.data.crops import Crop
 from gan.errors import InputError
 from gan.evaluate.answers import REAL, Answers, Key, Trial, report
-from gan.evaluate.opinion import chance, difference, opinion, share
-from gan.listen.blind import make_test, possible_kinds
+from gan.evaluate.opinion import difference, discrimination, opinion, share
+from gan.listen.blind import _Question, _questions, make_test, possible_kinds
 from gan.listen.render import latents_of, lengths
 from gan.sound.inversion import waveform_from_image
 from gan.sound.phase.deep import DeepGriffinLim
@@ -275,16 +279,202 @@ def test_shares():
         assert (found.low, found.high) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
 
 
-def test_chance():
-    # 2 (45 + 10 + 1) / 1024, as if 8 heads of 10 were thrown.
-    assert chance(np.arange(10)[:, None] < 8) == pytest.approx(0.109375)
-    assert chance(np.arange(10)[:, None] < 2) == pytest.approx(0.109375)
-    # Two listeners of three trials are not six: 2 of 2^3 signs are as extreme.
-    assert chance(np.ones((3, 2), bool)) == pytest.approx(0.25)
-    # Leads 2, 2, 0, -2: sums of 2 or more or -2 or less have 10 of the 16 signs.
-    right = np.array([[1, 1], [1, 1], [1, 0], [0, 0]], bool)
-    assert chance(right) == pytest.approx(1.0)
-    assert chance(np.tile(np.arange(20)[:, None] < 18, 2)) == pytest.approx(2 * 211 / 2**20, abs=1e-4)
+def test_shares_of_several_listeners_count_sounds():
+    one = np.arange(20)[:, None] < 15
+    # Those who agree say no more than one of them.
+    together = share(np.tile(one, 5))
+    assert (together.n, together.low, together.high) == (100, share(one).low, share(one).high)
+    # Nor do those of whom nothing but right answers is known.
+    assert share(np.ones((20, 5), bool)).low == share(np.ones(20, bool)).low
+    # Each for himself: all answers count, but for what the deviation of few sounds hides.
+    alone = share(np.add.outer(np.arange(20), np.arange(8)) % 8 < 6)
+    assert alone.low == pytest.approx(share(np.arange(160) < 120).low)
+    # By hand: means 1, 1, 1/2, 0 have the variance 11/48, and 4 (15/64) / (11/48) answers are independent, times the
+    # squared ratio of 1.95996 and Student's 3.18245: less than one a sound.
+    few = share(np.array([[1, 1], [1, 1], [1, 0], [0, 0]], bool))
+    z2 = 1.959964**2 / 4
+    assert few.high == pytest.approx((0.625 + z2 / 2 + math.sqrt(z2 * (0.625 * 0.375 + z2 / 4))) / (1 + z2), abs=1e-6)
+
+
+def balanced(n: int) -> np.ndarray:
+    return np.arange(n) < n // 2
+
+
+def least_share(answers: list[list[int]]) -> float:
+    """Share of right answers at the lower end of the odds ratio: hypergeometric probabilities tilted to it."""
+    (hits, misses), (false_alarms, _) = answers
+    n, n_said = hits + misses, hits + false_alarms
+    ratio = odds_ratio(answers).confidence_interval().low
+    weights = {k: math.comb(n, k) * math.comb(n, n_said - k) * ratio**k for k in range(min(n, n_said) + 1)}
+    mean = sum(k * weight for k, weight in weights.items()) / sum(weights.values())
+    return (mean + n - (n_said - mean)) / (2 * n)
+
+
+def test_discrimination_of_one_listener_is_fishers_test():
+    # 8 of 10 real sounds and 7 of 10 generated ones: 15 of 20, which is 0.041 by tosses of a coin.
+    said = np.r_[np.arange(10) < 8, np.arange(10) < 3][:, None]
+    found = discrimination(said, balanced(20))
+    assert (found.n, found.value, found.expected) == (20, 0.75, 0.5)
+    assert found.p == pytest.approx(fisher_exact([[8, 2], [3, 7]]).pvalue)
+    assert found.p == pytest.approx(0.0698, abs=5e-5)
+    # Which is too little: 50 % lies inside.
+    assert found.low < 0.5 < share(said == balanced(20)[:, None]).low
+    assert discrimination(np.r_[np.arange(10) < 9, np.arange(10) < 1][:, None], balanced(20)).low == pytest.approx(
+        least_share([[9, 1], [1, 9]])
+    )
+    # The other way round, the same.
+    other = discrimination(~said, balanced(20))
+    assert (other.value, other.p) == (0.25, pytest.approx(found.p))
+    assert (other.low, other.high) == (pytest.approx(1 - found.high), pytest.approx(1 - found.low))
+    # 12 of 15 answers "real" are right of 100 trials of both kinds: all right is 59 %, of which Wilson's interval says
+    # [49, 68]. The odds ratio says more: hypergeometric probabilities, tilted to its end, have this mean.
+    found = discrimination(np.r_[np.arange(50) < 12, np.arange(50) < 3][:, None], balanced(100))
+    assert (found.value, found.p) == (0.59, pytest.approx(fisher_exact([[12, 38], [3, 47]]).pvalue))
+    assert found.low == pytest.approx(least_share([[12, 38], [3, 47]]))
+    assert found.low > 0.5
+
+
+def test_discrimination_of_several_listeners_by_hand():
+    # 2 of the 20 ways to choose three trials of six; of the 120 answers of twenty listeners there are no more.
+    said = np.tile(balanced(6)[:, None], 20)
+    assert discrimination(said, balanced(6)).p == pytest.approx(0.1)
+    # Sums 2, 1, 0, 0 and two of them: 3 2 2 1 1 0, so that 3 has a sixth on its side.
+    found = discrimination(np.array([[1, 1], [1, 0], [0, 0], [0, 0]], bool), balanced(4))
+    assert (found.value, found.p) == (7 / 8, pytest.approx(1 / 3))
+    # Always the same answer: right as often as it is asked for, and nothing is known.
+    found = discrimination(np.ones((9, 3), bool), np.arange(9) < 5)
+    assert (found.value, found.expected, found.p) == (pytest.approx(5 / 9), pytest.approx(5 / 9), 1.0)
+    assert found.low < 0.5 < 0.6 < found.high
+
+
+def test_p_values_are_those_of_scipy(monkeypatch):
+    rng = np.random.default_rng(3)
+    for n_first, n_second, n_listeners in ((4, 4, 1), (5, 7, 3), (6, 4, 2), (3, 8, 4)):
+        first, second = rng.integers(1, 6, (n_first, n_listeners)), rng.integers(2, 6, (n_second, n_listeners))
+        expected = permutation_test(
+            (first.mean(1), second.mean(1)), lambda one, other: one.mean() - other.mean(), n_resamples=math.inf
+        ).pvalue
+        assert difference(first, second) == pytest.approx(expected)
+        with monkeypatch.context() as patched:
+            patched.setattr("gan.evaluate.opinion._MOST_ADDITIONS", 0)
+            drawn = difference(first, second)
+            assert drawn == difference(first, second)
+            assert drawn == pytest.approx(expected, abs=0.01)
+    # Never nothing: the answers themselves are one draw.
+    monkeypatch.setattr("gan.evaluate.opinion._MOST_ADDITIONS", 0)
+    said = np.tile(balanced(60)[:, None], 3)
+    assert difference(said[:30], said[30:]) == pytest.approx(2 / 200_001)
+    found = discrimination(said, balanced(60))
+    assert (found.low, found.high) == (share(np.ones((60, 3))).low, 1.0)
+
+
+def test_many_trials_of_many_listeners_are_counted():
+    said = np.random.default_rng(0).random((1000, 3)) < 0.5
+    found = discrimination(said, balanced(1000))
+    means = said[:500].mean(1), said[500:].mean(1)
+    z = (means[0].mean() - means[1].mean()) / math.sqrt(said.mean(1).var(ddof=1) * 2 / 500)
+    assert found.p == pytest.approx(math.erfc(abs(z) / math.sqrt(2)), abs=0.02)
+
+
+Guesser = Callable[[list[_Question], np.random.Generator], np.ndarray]
+
+
+def alone(each: Callable[[int, np.random.Generator], np.ndarray], n_listeners: int = 1) -> Guesser:
+    """Listeners who answer by themselves, each in an order of his own as the page asks them."""
+    return lambda questions, rng: np.stack(
+        [each(len(questions), rng)[rng.permutation(len(questions))] for _ in range(n_listeners)], axis=1
+    )
+
+
+def of_one_mind(questions: list[_Question], rng: np.random.Generator) -> np.ndarray:
+    return np.tile(rng.random((len(questions), 1)) < 0.5, 5)
+
+
+def by_class(questions: list[_Question], rng: np.random.Generator) -> np.ndarray:
+    """Listeners to whom one class sounds real, and who are mostly sure of it."""
+    is_first = np.array([question.label == 0 for question in questions])
+    return is_first[:, None] ^ (rng.random((len(questions), 4)) < 0.2)
+
+
+def by_system(questions: list[_Question], rng: np.random.Generator) -> np.ndarray:
+    """Listeners of ABX who choose whichever of A and B is of the better run, whatever X is; else of one mind."""
+    if questions[0].kind != "abx":
+        return of_one_mind(questions, rng)
+    is_better = np.array([question.systems[0] == "first" for question in questions])
+    return is_better[:, None] ^ (rng.random((len(questions), 3)) < 0.1)
+
+
+GUESSERS: dict[str, Guesser] = {
+    "a coin": alone(lambda n, rng: rng.random(n) < 0.5),
+    "five coins": alone(lambda n, rng: rng.random(n) < 0.5, 5),
+    "evens out": alone(lambda n, rng: rng.permutation(balanced(n))),
+    "five who even out": alone(lambda n, rng: rng.permutation(balanced(n)), 5),
+    "alternates": alone(lambda n, rng: (np.arange(n) + rng.integers(2)) % 2 == 0),
+    "always the same": alone(lambda n, rng: np.ones(n, bool)),
+    "mostly the same": alone(lambda n, rng: rng.random(n) < 0.85, 3),
+    "of one mind": of_one_mind,
+    "by class": by_class,
+    "by system": by_system,
+}
+
+
+@pytest.mark.parametrize("guesser", GUESSERS.values(), ids=GUESSERS)
+@pytest.mark.parametrize(("kind", "n_trials", "n_classes"), [("origin", 13, 3), ("abx", 12, 2)])
+def test_guessers_are_found_out_no_more_often_than_said(guesser, kind, n_trials, n_classes):
+    """Of pages as they are drawn, at most 5 % say that guessers can tell, but for the error of 300."""
+    rng = np.random.default_rng(1)
+    n_found = n_different = 0
+    for _ in range(300):
+        questions = _questions(["first", "second"], True, [kind], n_trials, n_classes, rng)
+        said = guesser(questions, rng)
+        true = np.array([each.right in {"real", "A"} for each in questions])
+        # The p-value of `discrimination`, in a tenth of the time.
+        n_found += difference(said[true], said[~true]) < 0.05
+        of_first = np.array([each.systems[-1] == "first" for each in questions])
+        n_different += difference(said[of_first], said[~of_first]) < 0.05
+    most = 300 * 0.05 + 3 * math.sqrt(300 * 0.05 * 0.95)
+    assert n_found <= most
+    assert n_different <= most
+
+
+@pytest.mark.parametrize("guesser", GUESSERS.values(), ids=GUESSERS)
+def test_of_all_pages_with_the_same_answers_no_more_are_found_than_said(guesser):
+    """Exact: all 252 ways that five of ten trials can be the real ones."""
+    questions = [_Question("origin", ("first",), "real", n % 2) for n in range(10)]
+    said = guesser(questions, np.random.default_rng(2))
+    pages = [np.isin(np.arange(10), real) for real in combinations(range(10), 5)]
+    values = np.array([difference(said[page], said[~page]) for page in pages])
+    assert values[-1] == discrimination(said, pages[-1]).p
+    assert len(values) == 252
+    for limit in (0.01, 0.05, 0.1, 0.3):
+        assert (values <= limit + 1e-9).mean() <= limit + 1e-9
+
+
+def test_opinions_of_listeners_who_agree_differ_no_more_often_than_said():
+    rng = np.random.default_rng(1)
+    n_found = 0
+    for _ in range(300):
+        # Sounds that are good or bad to all, strict and mild listeners, and three systems that are alike.
+        scores = rng.normal(3, 1, (21, 1)) + rng.normal(0, 0.7, (1, 6)) + rng.normal(0, 0.4, (21, 6))
+        scores = scores.round().clip(1, 5).astype(int)
+        n_found += difference(scores[:7], scores[7:14]) < 0.05
+    assert n_found <= 300 * 0.05 + 3 * math.sqrt(300 * 0.05 * 0.95)
+
+
+@pytest.mark.parametrize(("n_trials", "n_listeners", "least"), [(40, 1, 0.9), (20, 3, 0.95), (12, 5, 0.95)])
+def test_who_hears_it_is_found(n_trials, n_listeners, least):
+    """Listeners who are right in 80 %; and the interval says how often they are."""
+    rng = np.random.default_rng(1)
+    n_found = n_inside = 0
+    for _ in range(200):
+        true = rng.permutation(balanced(n_trials))
+        found = discrimination(true[:, None] ^ (rng.random((n_trials, n_listeners)) < 0.2), true)
+        n_found += found.p < 0.05 and found.value > found.expected
+        n_inside += found.low <= 0.8 <= found.high
+        # What the interval says of guessing is what the p-value says.
+        assert (found.p < 0.05) == (not found.low <= found.expected <= found.high)
+    assert n_found >= least * 200
+    assert n_inside >= 0.95 * 200 - 3 * math.sqrt(200 * 0.05 * 0.95)
 
 
 def test_differences_and_opinions():
@@ -342,16 +532,16 @@ def test_a_score(tmp_path, capsys):
     said = capsys.readouterr().out
     lines = said.splitlines()
     assert lines[0] == "test 0123456789ab, answered by NK"
-    # 22 of 40: Wilson (0.55 + z2/80 -+ z sqrt(0.55 0.45 / 40 + z2/6400)) / (1 + z2/40); two-sided p 0.636.
-    assert "listeners could not tell first from second: 55 % of 40 answers right [40, 69], p = 0.64" in lines
+    # 22 of 40, but all 20 of A and 2 of B, who answered A 38 times: chance has 20 to 2 of both that way, p 0.487.
+    p = fisher_exact([[20, 0], [18, 2]]).pvalue
+    assert f"listeners could not tell first from second: 55 % of 40 answers right [40, 69], p = {p:.2f}" in lines
     rows = {
         line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]] for line in lines if "|" in line
     }
     assert rows["X is of first"] == ["100 %", "84 to 100", "20", "20"]
     assert rows["X is of second"] == ["10 %", "3 to 30", "20", "20"]
-    # 18 of 20: 2 (190 + 20 + 1) / 2^20 = 0.0004.
-    assert "listeners told real from generated: 90 % of 20 answers right [70, 97], p < 0.001" in lines
-    # Fisher's exact test of 9 of 10 against 1 of 10.
+    # Fisher's exact test of 9 of 10 against 1 of 10, which is the same question as the next.
+    assert "listeners told real from generated: 90 % of 20 answers right [65, 100], p = 0.0011" in lines
     assert f"{REAL} are taken for real more often than first: 90 % and 10 %, p = 0.0011" in lines
     # 1.25, 1.25 and 4.75; all sounds of one above all of the other: 2 of 70 ways.
     assert "no difference in quality was found between first and second: 0.00, p = 1.00" in lines
@@ -366,7 +556,7 @@ def test_several_listeners(tmp_path, capsys):
     assert main(["blind", "--score", *map(str, paths), "--key", str(key)]) == 0
     said = capsys.readouterr().out
     assert "answered by NK, ab, ü" in said
-    assert "listeners told first from second: 98 % of 120 answers right [94, 100], p < 0.001" in said
+    assert "listeners told first from second: 98 % of 120 answers right [88, 100], p < 0.001" in said
     listeners = [Answers.load(path, KEY) for path in paths]
     assert report(KEY, listeners) in said
     # As bad as possible is no guessing either.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan.errors import InputError, one_line
-from gan.evaluate.opinion import chance, difference, opinion, share
+from gan.evaluate.opinion import difference, discrimination, opinion, share
 from gan.files import atomic_write
 from gan.plain import made_of
 
@@ -159,8 +159,8 @@ def report(key: Key, listeners: Sequence[Answers]) -> str:
         if numbers:
             parts.append("\n".join(describe([key.trials[number] for number in numbers], given[numbers])))
     parts.append(
-        f"p below {_SIGNIFICANCE:g} counts as a difference. Intervals of percentages count answers; p counts sounds\n"
-        "and trials, which all listeners share. What was not found may still be there, and show in more trials."
+        f"p below {_SIGNIFICANCE:g} counts as a difference, each for itself. Intervals and p are about these listeners and\n"
+        "further sounds. What was not found may still be there, and show in more trials."
     )
     return "\n\n".join(parts)
 
@@ -194,8 +194,7 @@ def _origin(trials: list[Trial], given: NDArray[Any]) -> Iterator[str]:
         ["", "taken for real", "95 %", "answers", "sounds"],
         [[name, *_share(answers), str(len(answers))] for name, answers in groups.items()],
     )
-    right = given == np.array([[trial.right] for trial in trials])
-    yield _told("real from generated", right)
+    yield _told("real from generated", taken, np.array([trial.right == "real" for trial in trials]))
     for (first, answers), (second, others) in combinations(groups.items(), 2):
         p, shares = difference(answers, others), (answers.mean(), others.mean())
         if p < _SIGNIFICANCE:
@@ -219,19 +218,21 @@ def _abx(trials: list[Trial], given: NDArray[Any]) -> Iterator[str]:
         ["", "right", "95 %", "answers", "trials"],
         [[name, *_share(answers), str(len(answers))] for name, answers in groups.items()],
     )
-    yield _told(" from ".join(sorted(trials[0].systems[:2])), right)
+    is_a = np.array([trial.right == "A" for trial in trials])
+    yield _told(" from ".join(sorted(trials[0].systems[:2])), given == "A", is_a)
 
 
-def _told(what: str, right: NDArray[np.bool_]) -> str:
+def _told(what: str, said: NDArray[np.bool_], true: NDArray[np.bool_]) -> str:
     """Whether listeners told one from another, in plain words."""
-    found, p = share(right), chance(right)
+    found = discrimination(said, true)
     words = f"listeners could not tell {what}"
-    if p < _SIGNIFICANCE:
-        words = (
-            f"listeners told {what}" if found.value > 0.5 else f"listeners heard {what} differ, but the wrong way round"
-        )
+    if found.p < _SIGNIFICANCE:
+        better = found.value > found.expected
+        words = f"listeners told {what}" if better else f"listeners heard {what} differ, but the wrong way round"
     interval = f"[{100 * found.low:.0f}, {100 * found.high:.0f}]"
-    return f"{words}: {_percent(found.value)} of {found.n} answers right {interval}, {_p(p)}"
+    # An odd trial and listeners who prefer an answer have another expectation than one half.
+    guessing = "" if _percent(found.expected) == _percent(0.5) else f", where guessing has {_percent(found.expected)}"
+    return f"{words}: {_percent(found.value)} of {found.n} answers right {interval}{guessing}, {_p(found.p)}"
 
 
 def _share(answers: NDArray[np.bool_]) -> list[str]:
