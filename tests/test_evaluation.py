@@ -14,7 +14,7 @@ from gan.data.crops import Crop
 from gan.data.datamodule import ImageData
 from gan.errors import InputError
 from gan.evaluate.evaluation import Evaluation, Group, table
-from gan.evaluate.metrics import frechet_distance, inception_score
+from gan.evaluate.metrics import frechet_distance, inception_score, precision_recall
 from gan.model.dcgan import Discriminator, Generator
 from gan.model.gan import GAN
 from gan.model.losses import NonSaturating
@@ -124,8 +124,11 @@ def test_rows_are_in_the_order_that_one_hears(evaluation, rows):
     for name in ("held-out recordings", "the same, inverted"):
         assert rows[name]["different_bins_mel_k6_n60"] <= 1 / 6
         assert rows[name]["coverage_mel_k5_n60"] > 0.6
+        assert rows[name]["precision_mel_k3_n60"] > 0.6
+        assert rows[name]["recall_mel_k3_n60"] > 0.6
     for name in ("untrained", "noise"):
         assert rows[name]["density_mel_k5_n60"] == rows[name]["coverage_mel_k5_n60"] == 0.0
+        assert rows[name]["precision_mel_k3_n60"] == rows[name]["recall_mel_k3_n60"] == 0.0
     # Without bias, there is no difference between training and held-out crops.
     held_out = rows["held-out recordings"]
     assert abs(held_out["kernel_mel_n60"]) < 3 * held_out["kernel_mel_n60_deviation"]
@@ -166,7 +169,7 @@ def test_a_gan_comes_nearer_while_it_learns(folder, tmp_path):
 
 def test_names_say_the_protocol(rows):
     distances = ["frechet_mel_n60", "kernel_mel_n60", "kernel_mel_n60_deviation", "density_mel_k5_n60"]
-    more = ["coverage_mel_k5_n60", "different_bins_mel_k6_n60", "neighbour_mel_texture_0", "copy_rate_mel_texture_0"]
+    more = ["coverage_mel_k5_n60", "precision_mel_k3_n60", "recall_mel_k3_n60", "different_bins_mel_k6_n60", "neighbour_mel_texture_0", "copy_rate_mel_texture_0"]
     for row in rows.values():
         assert list(row) == distances + more
 
@@ -290,6 +293,41 @@ def test_classifier_says_what_the_numbers_are_of(data):
     ]
     assert known["held-out recordings"]["accuracy"] == pytest.approx(statistics.fmean(right))
     assert "accuracy" not in known["noise"]
+
+
+@pytest.mark.parametrize("n_images", [61, 90, 101, 119, 120, 150])
+def test_inception_scores_are_of_parts_of_the_size_that_is_said(data, n_images):
+    """What is left over is not used, whatever the number of images; so rows of other numbers are as biased."""
+    evaluation = Evaluation(data, n_images=300, classifier=Listener())
+    sizes = []
+
+    def score(logits, seed, n_splits):
+        sizes.append((len(logits), n_splits))
+        return inception_score(logits, seed, n_splits)
+
+    images = torch.randn(n_images, 1, *SIZE, generator=torch.Generator().manual_seed(1))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("gan.evaluate.evaluation.inception_score", score)
+        row = evaluation.measure(images)
+    n_parts = n_images // 30
+    assert sizes == [(30 * n_parts, n_parts)]
+    expected = inception_score(evaluation.classifier(images[: 30 * n_parts]), derive_seed(0, "splits"), n_parts)
+    assert (row["inception_score_n30"], row["inception_score_n30_deviation"]) == expected
+
+
+def test_precision_and_recall_are_of_equally_many(data, evaluation):
+    images = unseen(data, 130)
+    row = evaluation.measure(images)
+    features, real = evaluation.mel(images), evaluation._real["mel"]
+    assert len(real) == 180
+    pairs = [precision_recall(real[i : i + 60], features[j : j + 60]) for i in (0, 60, 120) for j in (0, 60)]
+    precision, recall = map(statistics.fmean, zip(*pairs, strict=True))
+    assert row["precision_mel_k3_n60"] == pytest.approx(precision, abs=0.002)
+    assert row["recall_mel_k3_n60"] == pytest.approx(recall, abs=0.002)
+    # A collapsed generator may be precise, but recalls nothing.
+    collapsed = evaluation.measure(images[:1].repeat(60, 1, 1, 1))
+    assert collapsed["precision_mel_k3_n60"] in (0.0, *(part / 3 for part in (1, 2, 3)))
+    assert collapsed["recall_mel_k3_n60"] == 0.0
 
 
 def test_samples_are_even_of_all_labels(data):

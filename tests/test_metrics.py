@@ -15,6 +15,7 @@ from gan.evaluate.metrics import (
     inception_score,
     kernel_distance,
     n_different_bins,
+    precision_recall,
 )
 
 
@@ -142,6 +143,57 @@ def test_copies_cover_even_where_many_items_are_the_same():
     assert density_coverage(items, items)[1] == 1.0
 
 
+def test_precision_and_recall_by_hand():
+    """Balls with k = 1 around 0, 1, 3, 7 reach 1, 1, 2, 4 far; those around 0.5, 2.5, 100 reach 2, 2, 97.5."""
+    real, fake = torch.tensor([[0.0], [1.0], [3.0], [7.0]]), torch.tensor([[0.5], [2.5], [100.0]])
+    # 0.5 and 2.5 lie among the real ones. Of these all but the fourth are near 0.5 or 2.5, and 7 is 93 from 100.
+    assert precision_recall(real, fake, k=1) == (2 / 3, 1.0)
+    # Without what is far away, whose ball holds all.
+    assert precision_recall(real, fake[:2], k=1) == (1.0, 3 / 4)
+    # The other way round they are exchanged.
+    assert precision_recall(fake, real, k=1) == (1.0, 2 / 3)
+    # With k = 2 the real balls reach 3, 2, 3, 6.
+    assert precision_recall(real, torch.tensor([[-3.0], [-3.01], [13.0], [13.01]]), k=2)[0] == 2 / 4
+    with pytest.raises(InputError, match="needs 4 generated items or more, but there are 3"):
+        precision_recall(real, fake)
+
+
+def test_precision_and_recall_of_known_cases(monkeypatch):
+    real, fake = gaussian(500, 5, 1), gaussian(500, 5, 2)
+    assert precision_recall(real, real) == (1.0, 1.0)
+    # The same distribution: both alike, by its symmetry, and high.
+    same = precision_recall(real, fake)
+    assert same[0] == pytest.approx(same[1], abs=0.06)
+    assert min(same) > 0.7
+    monkeypatch.setattr("gan.evaluate.metrics._BLOCK", 77)
+    assert precision_recall(real, fake) == same
+    monkeypatch.undo()
+    # Nothing in common.
+    assert precision_recall(real, fake + 100) == (0.0, 0.0)
+    # One of two modes is dropped: as precise, but half of the recall.
+    two_modes = torch.cat([real, gaussian(500, 5, 3) + 50])
+    precision, recall = precision_recall(two_modes, torch.cat([fake, gaussian(500, 5, 4)]))
+    assert precision > 0.7
+    assert 0.4 < recall <= 0.5
+    # A mode that is none: half of the precision, all of the recall.
+    precision, recall = precision_recall(torch.cat([fake, gaussian(500, 5, 4)]), two_modes)
+    assert 0.4 < precision <= 0.5
+    assert recall > 0.7
+    # Copies of few items are precise, and recall hardly anything.
+    precision, recall = precision_recall(real, real[:5].repeat(100, 1))
+    assert (precision, recall) == (1.0, 5 / 500)
+
+
+def test_outliers_inflate_recall_more_than_coverage():
+    """Naeem et al. 2020, figure 2: a few fakes far away make large balls, which hold real ones of a dropped mode."""
+    real = torch.cat([gaussian(200, 3, 1), gaussian(200, 3, 2) + 20])
+    fake = gaussian(400, 3, 3)
+    far = torch.cat([fake[:-4], torch.tensor([[20.0, 20, 20], [60, 20, 20], [20, 60, 20], [20, 20, 60]])])
+    assert 0.4 < precision_recall(real, fake)[1] <= 0.5
+    assert precision_recall(real, far)[1] > 0.9
+    assert density_coverage(real, far)[1] < 0.55
+
+
 def test_bins_that_differ_by_hand():
     """Three far clusters of 100, 60 and 40 real items. Of 200 fakes 121 or 120 are in the first."""
     centres = 100 * torch.eye(3, dtype=torch.float64)
@@ -200,6 +252,7 @@ def test_numbers_that_are_not_finite_are_refused():
     for metric in (
         frechet_distance,
         density_coverage,
+        precision_recall,
         lambda real, fake: kernel_distance(real, fake, 0),
         lambda real, fake: n_different_bins(real, fake, 0),
     ):

@@ -43,6 +43,8 @@ METRICS = {
         f"kernel_mel_n{N_TRAIN}_deviation",
         f"density_mel_k5_n{N_TRAIN}",
         f"coverage_mel_k5_n{N_TRAIN}",
+        f"precision_mel_k3_n{N_TRAIN}",
+        f"recall_mel_k3_n{N_TRAIN}",
         f"different_bins_mel_k2_n{N_TRAIN}",
         "neighbour_mel_texture_0",
     )

@@ -15,7 +15,14 @@ from gan.data.datamodule import ImageData
 from gan.errors import InputError
 from gan.evaluate.classifier import Classifier, ClassifierFeatures
 from gan.evaluate.features import Embedding, MelStatistics
-from gan.evaluate.metrics import density_coverage, frechet_distance, inception_score, kernel_distance, n_different_bins
+from gan.evaluate.metrics import (
+    density_coverage,
+    frechet_distance,
+    inception_score,
+    kernel_distance,
+    n_different_bins,
+    precision_recall,
+)
 from gan.evaluate.neighbours import Neighbours, copy_rate
 from gan.model.gan import GAN
 from gan.progress import each
@@ -93,9 +100,11 @@ class Evaluation:
       the features of a classifier, where there are labels,
     - `density_mel_k5_n300`, `coverage_mel_k5_n300`: how many images lie where real ones do (1 is as real ones among
       themselves), and how many real ones have one near,
+    - `precision_mel_k3_n300`, `recall_mel_k3_n300`: how many images lie among real ones, and how many real ones among
+      images, of as many of both,
     - `different_bins_mel_k30_n300`: share of k clusters of real crops that have too many images or too few,
-    - `inception_score_n150`, `accuracy`: by the classifier; the first of half a block at a time, the second is the
-      share of images that are of the class that they should be of,
+    - `inception_score_n150`, `accuracy`: by the classifier; the first of parts of half a block, the second is the share
+      of images that are of the class that they should be of,
     - `copy_rate_mel_texture_0`, `neighbour_mel_texture_0`: see `Neighbourhood`, and the median distance in dB to the
       nearest training crop, by levels alone.
 
@@ -276,6 +285,7 @@ class Evaluation:
             row[f"density_{name}_k5_n{n}"], row[f"coverage_{name}_k5_n{n}"] = map(
                 statistics.fmean, zip(*pairs, strict=True)
             )
+            row |= self._precision_recall(real, features)
             n_bins = min(_MOST_BINS, n // 10, self._n_different // 10)
             row[f"different_bins_{name}_k{n_bins}_n{n}"] = statistics.fmean(
                 n_different_bins(real, block, derive_seed(self.seed, "bins"), n_bins)
@@ -283,22 +293,40 @@ class Evaluation:
             )
         return row
 
+    def _precision_recall(self, real: Tensor, features: Tensor) -> Row:
+        # Equally many of both, as in the paper: balls among more items are smaller. Every part of the real ones counts.
+        n = min(self.n_block, len(real))
+        pairs = [precision_recall(real_part, part) for part in _parts(features, n) for real_part in _parts(real, n)]
+        precision, recall = map(statistics.fmean, zip(*pairs, strict=True))
+        return {
+            f"precision_{self.mel.name}_k3_n{n}": precision,
+            f"recall_{self.mel.name}_k3_n{n}": recall,
+        }
+
     def _classified(self, classifier: Classifier, images: Tensor, labels: Tensor | None) -> Row:
         n, n_classes = self.n_block, len(classifier.class_names)
         with torch.no_grad():
             logits = torch.cat([classifier(part).cpu() for part in torch.split(images, _BATCH)])
         row: Row = {}
-        # Two parts of each block: what the score is depends on how many images a part has.
-        if n // 2 >= n_classes:
-            n_splits = 2 * (len(logits) // n)
-            name = f"inception_score_n{n // 2}"
-            row[name], row[name + _DEVIATION] = inception_score(logits, derive_seed(self.seed, "splits"), n_splits)
+        # What the score is depends on how many images a part has: as many in every row, and two parts of a block.
+        n_part = n // 2
+        if n_part >= n_classes:
+            n_splits = len(logits) // n_part
+            name = f"inception_score_n{n_part}"
+            row[name], row[name + _DEVIATION] = inception_score(
+                logits[: n_splits * n_part], derive_seed(self.seed, "splits"), n_splits
+            )
         if labels is not None:
             row["accuracy"] = float((logits.argmax(1) == labels.cpu()).float().mean())
         return row
 
     def _blocks(self, features: Tensor) -> tuple[Tensor, ...]:
-        return torch.split(features[: len(features) // self.n_block * self.n_block], self.n_block)
+        return _parts(features, self.n_block)
+
+
+def _parts(items: Tensor, size: int) -> tuple[Tensor, ...]:
+    """Parts of one size; what is left of the last one is not used."""
+    return torch.split(items[: len(items) // size * size], size)
 
 
 def table(rows: Mapping[str, Row]) -> str:

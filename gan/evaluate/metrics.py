@@ -135,13 +135,35 @@ def density_coverage(real: Tensor, fake: Tensor, k: int = 5) -> tuple[float, flo
     """
     real, fake = _checked(real, fake, "density and coverage", k + 1, 1)
     n_inside, n_covered = 0, 0
-    for block in torch.split(real, _BLOCK):
-        # An item is its own nearest, at 0.
-        reach = _distances(block, real).kthvalue(k + 1, dim=1, keepdim=True).values
-        inside = _distances(block, fake) <= reach
+    for inside in _in_balls(real, fake, k):
         n_inside += int(inside.sum())
         n_covered += int(inside.any(1).sum())
     return n_inside / (k * len(fake)), n_covered / len(real)
+
+
+def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> tuple[float, float]:
+    """How many generated items lie among real ones, and how many real ones among generated ones (Kynkaanniemi 2019).
+
+    With f(x, Y) = 1 if |x - y| <= |y - NN_k(y, Y)| for some y of Y, else 0, NN_k(y, Y) the k-th nearest other item
+    (eq. 1):
+    precision = 1 / M sum_j f(fake_j, real), recall = 1 / N sum_i f(real_i, fake) (eq. 2).
+
+    Items at a ball's very edge are in it, so that copies count. One item far away makes a large ball, which density
+    and coverage are not moved by. Both depend on both numbers of items, which should be equal, as in the paper.
+
+    Args:
+        real: Shape (n_real, n_features).
+        fake: Shape (n_fake, n_features).
+        k: Which neighbour a ball reaches to.
+
+    Returns:
+        Precision and recall, both in [0, 1].
+
+    Raises:
+        InputError: If there are not more than k items of either kind, or a value is not finite.
+    """
+    real, fake = _checked(real, fake, "precision and recall", k + 1, k + 1)
+    return _share_inside(fake, real, k), _share_inside(real, fake, k)
 
 
 def n_different_bins(real: Tensor, fake: Tensor, seed: int, n_bins: int = 50) -> float:
@@ -233,6 +255,21 @@ def _checked_items(items: Tensor, kind: str, what: str, n_needed: int) -> Tensor
     if n_bad:
         raise InputError(f"{what} needs finite numbers, but {n_bad} of {len(items)} {kind} items have others")
     return items.detach().double()
+
+
+def _in_balls(centres: Tensor, items: Tensor, k: int) -> Iterator[Tensor]:
+    """Which items lie in each ball that reaches to its centre's k-th nearest other centre, some balls at a time."""
+    for block in torch.split(centres, _BLOCK):
+        # An item is its own nearest, at 0.
+        reach = _distances(block, centres).kthvalue(k + 1, dim=1, keepdim=True).values
+        yield _distances(block, items) <= reach
+
+
+def _share_inside(items: Tensor, centres: Tensor, k: int) -> float:
+    found = torch.zeros(len(items), dtype=torch.bool, device=items.device)
+    for inside in _in_balls(centres, items, k):
+        found |= inside.any(0)
+    return float(found.double().mean())
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ _LAYOUT = {
     },
     "quality": {
         "distance to the training sounds, less is better": ["metric/frechet_.*"],
-        "variety and quality, more is better": ["metric/(density|coverage|inception|accuracy).*"],
+        "variety and quality, more is better": ["metric/(density|coverage|precision|recall|inception|accuracy).*"],
         "repeats its recordings": ["metric/(copy|neighbour).*"],
     },
     "watchdog": {

@@ -32,6 +32,8 @@ _BETTER = {
     "kernel": "lower is nearer to the training sounds",
     "density": "1 is as real sounds are",
     "coverage": "higher is more of the variety",
+    "precision": "higher is more like real sounds",
+    "recall": "higher is more of the variety",
     "different_bins": "lower is nearer to the training sounds",
     "inception": "higher is clearer and more varied",
     "accuracy": "higher is better",
