@@ -159,8 +159,8 @@ def report(key: Key, listeners: Sequence[Answers]) -> str:
         if numbers:
             parts.append("\n".join(describe([key.trials[number] for number in numbers], given[numbers])))
     parts.append(
-        f"p below {_SIGNIFICANCE:g} counts as a difference, each for itself. Intervals and p are about these listeners and\n"
-        "further sounds. What was not found may still be there, and show in more trials."
+        f"p below {_SIGNIFICANCE:g} counts as a difference, in each comparison by itself. Intervals and p are about\n"
+        "these listeners and further sounds. What was not found may still be there, and show in more trials."
     )
     return "\n\n".join(parts)
 

@@ -223,8 +223,8 @@ class _Sums:
 
     def _probabilities(self, tilt: float) -> NDArray[np.float64]:
         weights = self._log_weights + tilt * (self._sums - self._observed)
-        weights = np.exp(weights - weights.max())
-        return weights / weights.sum()
+        probabilities: NDArray[np.float64] = np.exp(weights - weights.max())
+        return probabilities / probabilities.sum()
 
     def _count(self, values: NDArray[np.int64], largest: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """All sums, ascending, and how many sets have each."""
