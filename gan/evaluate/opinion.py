@@ -223,8 +223,9 @@ class _Sums:
 
     def _probabilities(self, tilt: float) -> NDArray[np.float64]:
         weights = self._log_weights + tilt * (self._sums - self._observed)
-        probabilities: NDArray[np.float64] = np.exp(weights - weights.max())
-        return probabilities / probabilities.sum()
+        weights = np.exp(weights - weights.max())
+        probabilities: NDArray[np.float64] = weights / weights.sum()
+        return probabilities
 
     def _count(self, values: NDArray[np.int64], largest: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """All sums, ascending, and how many sets have each."""
