@@ -14,16 +14,24 @@ from gan.data import instruments
 from gan.data.signals import N_SAMPLES, SAMPLE_RATE, Array, filtered, highpass
 from gan.errors import InputError
 from gan.files import atomic_write, remove_parts
-from gan.progress import Progress
+from gan.progress import Progress, say
 from gan.sound.encoder import encode_recordings
 from gan.sound.settings import SpectrogramSettings
 
-__all__ = ["DEMO_SETTINGS", "KINDS", "N_SAMPLES", "SAMPLE_RATE", "make_demo", "synthesize"]
+__all__ = ["DEMO_SETTINGS", "KINDS", "N_SAMPLES", "SAMPLE_RATE", "VERSION", "make_demo", "synthesize"]
+
+VERSION = 2
+"""Version of the sounds that are made; what a folder holds stands in its version.txt, which version 1 did not write."""
 
 DEMO_SETTINGS = SpectrogramSettings(sample_rate=SAMPLE_RATE, n_fft=512, hop_length=128, win_length=512)
 
+_VERSION_FILE = "version.txt"
+_RECORDINGS = "*/*.wav"
+_IMAGES = "*/*.wav.0000.png"
 _PEAK = 0.9
 _QUIETEST_DB = -15.0
+# Noise that starts at its full level is a step, which no recording at this rate has.
+_RISE_SECONDS = 0.001
 _FADE_SECONDS = 0.2
 # Below hearing: no offset is left to the lowest row of an image.
 _AUDIBLE = highpass(20.0)
@@ -154,6 +162,8 @@ def synthesize(kind: str, rng: np.random.Generator) -> NDArray[np.float32]:
     """
     force = rng.uniform()
     sound = _PLAYERS[kind](rng, force)
+    n_rise = round(_RISE_SECONDS * SAMPLE_RATE)
+    sound[:n_rise] *= 0.5 - 0.5 * np.cos(np.arange(n_rise) * (math.pi / n_rise))
     sound = filtered(sound, _AUDIBLE)
     n_fade = round(_FADE_SECONDS * SAMPLE_RATE)
     sound[-n_fade:] *= 0.5 + 0.5 * np.cos(np.linspace(0, math.pi, n_fade))
@@ -166,7 +176,8 @@ def make_demo(folder: Path, n_sounds: int = 1300, seed: int = 0) -> None:
 
     Sound number index is of kind index modulo the number of kinds, and is drawn from (seed, index) alone: a larger
     set begins with a smaller one. Files that are there already are kept, so a call that was killed is finished by the
-    next one; for another seed take another folder.
+    next one; for another seed take another folder. A set that an earlier version made is kept too, and a line says that
+    there is a newer one. It is made where the old one is no longer.
 
     Args:
         folder: Where to; of several processes that are told to make it at once, one does and the others wait.
@@ -174,7 +185,7 @@ def make_demo(folder: Path, n_sounds: int = 1300, seed: int = 0) -> None:
         seed: Not negative.
 
     Raises:
-        InputError: If a number is out of range, or a recording that was there already cannot be read.
+        InputError: If a number is out of range, or a recording or a version that was there already cannot be read.
     """
     if n_sounds < 1 or seed < 0:
         raise InputError(f"{n_sounds} sounds with seed {seed} cannot be made; n_sounds is at least 1, seed at least 0")
@@ -187,23 +198,51 @@ def _make_demo(folder: Path, n_sounds: int, seed: int) -> None:
     recordings = folder / "recordings"
     if recordings.is_dir():
         remove_parts(recordings)
+    version = _version(folder)
+    if version is None:
+        with atomic_write(folder / _VERSION_FILE) as part:
+            part.write_text(f"{VERSION}\n")
+    elif version < VERSION:
+        say(
+            f"note: {folder} holds version {version} of the demo set, which goes on being used; version {VERSION} has "
+            f"cleaner sounds: rename or delete {folder} to have it made anew"
+        )
     # Threads: transforms, and waiting for the disk to have each file, run outside of Python's lock.
     made = Parallel(n_jobs=-1, backend="threading", return_as="generator_unordered")(
-        delayed(_make_recording)(recordings, index, seed) for index in range(n_sounds)
+        delayed(_make_recording)(folder, index, seed, version in (None, VERSION)) for index in range(n_sounds)
     )
     with Progress("synthesize", "sound", n_sounds) as progress:
         for there in made:
             progress.advance(there=there)
+    if not any(recordings.glob(_RECORDINGS)):
+        return
     report = encode_recordings(recordings, folder / "images", DEMO_SETTINGS)
     if report.skipped:
         raise InputError(f"{report.skipped[0]}; delete it and make the demo set again")
 
 
-def _make_recording(recordings: Path, index: int, seed: int) -> bool:
-    """Returns whether it was there already."""
+def _version(folder: Path) -> int | None:
+    """Version of the sounds in a folder; None if there are none yet."""
+    if not (any((folder / "recordings").glob(_RECORDINGS)) or any((folder / "images").glob(_IMAGES))):
+        return None
+    path = folder / _VERSION_FILE
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return 1
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: holds no number, and the version of the demo set was expected; delete this file, the sounds stay"
+        ) from error
+
+
+def _make_recording(folder: Path, index: int, seed: int, same_version: bool) -> bool:
+    """Returns whether it was there already, as a recording or as an image of another version."""
     kind = KINDS[index % len(KINDS)]
-    path = recordings / kind / f"{kind}_{index:04d}.wav"
-    if path.exists():
+    name = f"{kind}/{kind}_{index:04d}.wav"
+    path = folder / "recordings" / name
+    # A recording made now would replace the image that a run was trained on.
+    if path.exists() or (not same_version and (folder / "images" / f"{name}.0000.png").exists()):
         return True
     sound = synthesize(kind, np.random.default_rng([seed, index]))
     with atomic_write(path) as part:

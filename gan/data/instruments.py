@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from gan.data.signals import (
+    BAND_LIMIT,
     EDGE_TIME,
     HIGHEST,
     N_SAMPLES,
@@ -20,6 +21,7 @@ from gan.data.signals import (
     at_samples,
     bandpass,
     decay,
+    decimated,
     delay,
     filtered,
     harmonics,
@@ -50,7 +52,9 @@ def pluck(f0: float, rng: np.random.Generator, *, t60: float, damping: float, po
     """Plucked string with a guitar's body (Karplus and Strong 1983, with the extensions of Jaffe and Smith 1983).
 
     The loop y[n] = x[n] + (h * y)[n - period] is solved as Y = X / (1 - H z^-period), on a circle outside the unit
-    circle: there the period need not be whole, and what comes round after the transform's length is 80 dB down.
+    circle: there the period need not be whole, and what comes round after the transform's length is 80 dB down. The
+    way back to the unit circle grows by 64 dB, and with it whatever the fractional delay rings at the Nyquist frequency:
+    BAND_LIMIT takes that away first.
 
     Args:
         f0: Pitch in Hz.
@@ -68,7 +72,7 @@ def pluck(f0: float, rng: np.random.Generator, *, t60: float, damping: float, po
     exponent = np.fft.rfftfreq(N_TRANSFORM) * 2j * math.pi + outside
     loop = 10 ** (-3 / (f0 * t60)) * (1 - damping + damping * np.cosh(exponent))
     string = np.fft.rfft(filtered(burst, lowpass(cutoff)) / growth, N_TRANSFORM)
-    string *= (1 - np.exp(-exponent * position * period)) / (1 - loop * np.exp(-exponent * period))
+    string *= BAND_LIMIT * (1 - np.exp(-exponent * position * period)) / (1 - loop * np.exp(-exponent * period))
     body = 0.7 + 1.0 * bandpass(105, 8) + 1.2 * bandpass(205, 9) + 0.8 * bandpass(405, 7) + 0.5 * bandpass(2500, 1)
     return filtered(np.fft.irfft(string)[:N_SAMPLES] * growth, body)
 
@@ -85,11 +89,13 @@ def bell(f0: float, rng: np.random.Generator, *, ratio: float, index: float, t60
         beating: Hz between the two halves of the sound: no bell is perfectly round.
     """
     index = min(index, (HIGHEST - f0) / (ratio * f0) - 2)
-    sound = np.zeros(N_SAMPLES)
+    # No sideband is the last: those of order index + 3 still have up to 3 %. At twice the rate none of them folds.
+    time = np.arange(2 * N_SAMPLES) / (2 * SAMPLE_RATE)
+    falling = index * decay(0.5 * t60, time)
+    stroke = np.zeros_like(time)
     for carrier, share in ((f0 - beating / 2, 0.6), (f0 + beating / 2, 0.4)):
-        modulation = index * decay(0.5 * t60) * np.sin(2 * math.pi * ratio * carrier * TIME)
-        sound += share * np.sin(2 * math.pi * carrier * TIME + modulation)
-    sound *= decay(t60) * (1 - np.exp(-TIME / 0.0005))
+        stroke += share * np.sin(2 * math.pi * carrier * time + falling * np.sin(2 * math.pi * ratio * carrier * time))
+    sound = decimated(stroke * decay(t60, time) * (1 - np.exp(-time / 0.0005)))
     sound += modes([0.5 * f0], [1.3 * t60], [0.25])
     return sound + 0.15 * filtered(rng.standard_normal(N_SAMPLES) * decay(0.02), bandpass(4000, 1))
 

@@ -13,13 +13,13 @@ Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 
 SAMPLE_RATE = 16000
-N_SAMPLES = 16320
-HIGHEST = 0.48 * SAMPLE_RATE
+HIGHEST = 7680.0
 """Highest partial that is heard, in Hz."""
 
 # Sounds are cut into blocks: what varies slowly is known at the blocks' edges and drawn straight in between.
-_BLOCK = 64
-_N_BLOCKS = N_SAMPLES // _BLOCK
+_BLOCK = SAMPLE_RATE // 250
+_N_BLOCKS = 255
+N_SAMPLES = _N_BLOCKS * _BLOCK
 TIME = np.arange(N_SAMPLES) / SAMPLE_RATE
 EDGE_TIME = np.arange(_N_BLOCKS + 1) * (_BLOCK / SAMPLE_RATE)
 
@@ -27,10 +27,15 @@ N_TRANSFORM = N_SAMPLES + N_SAMPLES // 4
 """Length of the transforms that filters run on: a quarter of a second longer than a sound, for what they ring on."""
 _S = 1j * np.fft.rfftfreq(N_TRANSFORM, 1 / SAMPLE_RATE).astype(np.complex128)
 
+# A response with a step at the Nyquist frequency, as a fractional delay or a resonance has, rings there for long.
+_TAPER_HZ = (7000.0, 8000.0)
+BAND_LIMIT: Array = 0.5 + 0.5 * np.cos(math.pi * np.interp(_S.imag, _TAPER_HZ, (0, 1)))
+"""Response that falls from 1 to 0 below the Nyquist frequency, on the frequencies of a transform of N_TRANSFORM samples."""
 
-def decay(t60: ArrayLike) -> Array:
-    """Exponential decay from 1, shape (N_SAMPLES,)."""
-    return np.exp(TIME * (-math.log(1000) / np.asarray(t60)))
+
+def decay(t60: ArrayLike, time: Array = TIME) -> Array:
+    """Exponential decay from 1, at times in seconds: shape (N_SAMPLES,) if none are given."""
+    return np.exp(time * (-math.log(1000) / np.asarray(t60)))
 
 
 def lowpass(cutoff: float, q: float = math.sqrt(0.5)) -> ComplexArray:
@@ -55,8 +60,14 @@ def delay(seconds: float) -> ComplexArray:
 
 
 def filtered(sound: Array, response: ComplexArray) -> Array:
-    """Filter a sound by a response on the frequencies of a transform of N_TRANSFORM samples."""
-    return np.fft.irfft(np.fft.rfft(sound, N_TRANSFORM) * response)[:N_SAMPLES]
+    """Filter a sound by a response on the frequencies of a transform of N_TRANSFORM samples, and by BAND_LIMIT."""
+    return np.fft.irfft(np.fft.rfft(sound, N_TRANSFORM) * response * BAND_LIMIT)[:N_SAMPLES]
+
+
+def decimated(sound: Array) -> Array:
+    """Take a sound at twice the sample rate, shape (2 * N_SAMPLES,), to SAMPLE_RATE, without folding, by BAND_LIMIT."""
+    spectrum = np.fft.rfft(sound, 2 * N_TRANSFORM)[: len(BAND_LIMIT)]
+    return np.fft.irfft(spectrum * BAND_LIMIT)[:N_SAMPLES] / 2
 
 
 def modes(frequencies: ArrayLike, t60: ArrayLike, amplitudes: ArrayLike) -> Array:
