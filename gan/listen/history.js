@@ -130,8 +130,15 @@
       if (state.chosen === pane && state.playing) pause();
       else { if (state.chosen !== pane && !state.playing) state.seconds = 0; choose(pane); play(); }
     });
-    pane.seek.addEventListener("input", () => { const to = pane.seek.valueAsNumber; choose(pane); seek(to); });
-    pane.seek.addEventListener("pointerup", () => { choose(pane); play(); });
+    // What is pressed is in view: to scroll would move it from under the finger.
+    const seekHere = () => { const to = pane.seek.valueAsNumber; choose(pane, false); seek(to); };
+    pane.seek.addEventListener("input", seekHere);
+    pane.seek.addEventListener("pointerup", () => {
+      // A press where the thumb is already is no input.
+      if (pane !== state.chosen) seekHere();
+      // What sounds since the press goes on, and does not begin again where it is by now.
+      if (!state.playing) play();
+    });
     card.panes.push(pane);
     panes.push(pane);
     return figure;
