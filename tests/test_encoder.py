@@ -369,7 +369,7 @@ HALF_SLOWLY = """
 import sys, time
 from gan.commands.main import main
 from gan.sound import encoder
-encode_image, quick = encoder.encode_image, iter(range(300))
+encode_image, quick = encoder.encode_image, iter(range(150))
 def slowly(*arguments):
     if next(quick, None) is None:
         time.sleep(1)
@@ -382,24 +382,24 @@ sys.exit(main())
 def test_killed_and_started_again(tmp_path: Path, images: Path) -> None:
     recordings = tmp_path / "recordings"
     recordings.mkdir()
-    for index in range(200):
+    for index in range(100):
         write(recordings / f"{index:03d}.wav", 1.5 + index % 3, index)
-    expected = sorted(f"{index:03d}.wav.000{part}.png" for index in range(200) for part in range(2 + index % 3))
+    expected = sorted(f"{index:03d}.wav.000{part}.png" for index in range(100) for part in range(2 + index % 3))
     arguments = ["encode", str(recordings), str(images), *SMALL]
     with subprocess.Popen([sys.executable, "-c", HALF_SLOWLY, *arguments], stderr=subprocess.PIPE) as process:
-        while len(list(images.glob("*.png"))) < 100:
+        while len(list(images.glob("*.png"))) < 50:
             assert process.poll() is None
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
     before = {path.name: path.stat().st_mtime_ns for path in images.glob("*.png")}
-    assert 100 <= len(before) < len(expected)
+    assert 50 <= len(before) < len(expected)
     for name in before:
         decode_image(images / name)  # whole, if it is there
     command = [sys.executable, "-m", "gan", *arguments]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (finished.returncode, without_progress(finished.stderr)) == (0, "")
     assert (
-        f"200 recordings are {len(expected)} images in {images} ({len(before)} were there already)" in finished.stdout
+        f"100 recordings are {len(expected)} images in {images} ({len(before)} were there already)" in finished.stdout
     )
     assert names(images) == expected
     assert not changed(images, {**times(images), **before})

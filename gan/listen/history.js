@@ -299,15 +299,16 @@
   const level = (clip) => (element("match").checked ? 10 ** (data.clips[clip].gain / 20) : 1);
   const repeats = () => element("then").value === "repeat";
 
-  function position() {
+  function position(now = context?.currentTime) {
     if (!voice) return state.seconds;
-    const gone = Math.max(0, context.currentTime - voice.from);
+    const gone = Math.max(0, now - voice.from);
     return voice.source.loop ? gone % voice.length : Math.min(gone, voice.length);
   }
 
   function begin(clip, buffer) {
     const now = context.currentTime, source = context.createBufferSource(), gain = context.createGain();
-    let at = state.sought ? state.seconds : position();
+    // The clock may go on between two looks at it.
+    let at = state.sought ? state.seconds : position(now);
     if (at >= buffer.duration) at = 0;
     silence();
     source.buffer = buffer;
