@@ -45,6 +45,8 @@ _BASE64_OF_ANSWER = """async answer => answer.ok
   : Promise.reject(`${answer.status} from ${answer.url}`)
 """
 _POLL_SECONDS = 0.05
+# What is waited for comes at once, or on a busy machine late: this ends what never comes.
+_PATIENCE_SECONDS = 90.0
 
 
 def find_browser() -> str | None:
@@ -53,10 +55,10 @@ def find_browser() -> str | None:
 
 
 @contextmanager
-def serving(command: list[str], log: Path, cwd: Path | None = None, seconds: float = 30.0) -> Iterator[str]:
+def serving(command: list[str], log: Path, cwd: Path | None = None) -> Iterator[str]:
     """Run a program that prints its own address; gives that address, ends the program and its children."""
     with _process(command, log, cwd) as process:
-        yield _wait_for_output(process, log, r"http://127\.0\.0\.1:\d+/", seconds)
+        yield _wait_for_output(process, log, r"http://127\.0\.0\.1:\d+/")
 
 
 class Page:
@@ -66,11 +68,11 @@ class Page:
         self._socket = socket
         self._last_id = 0
 
-    async def command(self, method: str, seconds: float = 30.0, **parameters: Any) -> dict[str, Any]:
+    async def command(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Send a command of the DevTools protocol; returns its result."""
         self._last_id += 1
         await self._socket.send_json({"id": self._last_id, "method": method, "params": parameters})
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(_PATIENCE_SECONDS):
             while True:
                 answer = await self._socket.receive_json()
                 if answer.get("id") == self._last_id:
@@ -87,12 +89,12 @@ class Page:
             raise RuntimeError(f"{expression}: {result['exceptionDetails']}")
         return result["result"].get("value")
 
-    async def wait_for(self, expression: str, seconds: float = 20.0) -> Any:
+    async def wait_for(self, expression: str) -> Any:
         """Evaluate an expression until it is true; returns its value."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + _PATIENCE_SECONDS
         while not (value := await self.evaluate(expression)):
             if time.monotonic() > end:
-                raise TimeoutError(f"after {seconds} s still not: {expression}")
+                raise TimeoutError(f"after {_PATIENCE_SECONDS} s still not: {expression}")
             await asyncio.sleep(_POLL_SECONDS)
         return value
 
@@ -107,13 +109,13 @@ class Page:
         """What the page gets from an address."""
         return base64.b64decode(await self.evaluate(f"fetch({url!r}).then({_BASE64_OF_ANSWER})"))
 
-    async def screenshot(self, path: Path, seconds: float = 10.0) -> None:
+    async def screenshot(self, path: Path) -> None:
         """Save what is to be seen, once it does not change any more."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + _PATIENCE_SECONDS
         before = b""
         while (now := base64.b64decode((await self.command("Page.captureScreenshot"))["data"])) != before:
             if time.monotonic() > end:
-                raise TimeoutError(f"{path}: the page still changes after {seconds} s")
+                raise TimeoutError(f"{path}: the page still changes after {_PATIENCE_SECONDS} s")
             before = now
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(now)
@@ -128,8 +130,8 @@ async def chromium(folder: Path) -> AsyncIterator[Page]:
     folder.mkdir()
     with _process([program, *_FLAGS, f"--user-data-dir={folder / 'profile'}", "about:blank"], log) as process:
         # On a free port, which it says; Puppeteer finds it in the same way.
-        server = _wait_for_output(process, log, r"(?<=DevTools listening on ws://)[^/\s]+(?=/)", 30)
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20)) as session:
+        server = _wait_for_output(process, log, r"(?<=DevTools listening on ws://)[^/\s]+(?=/)")
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(_PATIENCE_SECONDS)) as session:
             async with session.get(f"http://{server}/json/list") as answer:
                 tab = next(target for target in await answer.json() if target["type"] == "page")
             async with session.ws_connect(tab["webSocketDebuggerUrl"], max_msg_size=0) as socket:
@@ -165,12 +167,12 @@ def _process(command: list[str], log: Path, cwd: Path | None = None) -> Iterator
             process.wait(5)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait(5)
+        process.wait(_PATIENCE_SECONDS)
 
 
-def _wait_for_output(process: subprocess.Popen[bytes], log: Path, pattern: str, seconds: float) -> str:
+def _wait_for_output(process: subprocess.Popen[bytes], log: Path, pattern: str) -> str:
     """The first match of a pattern in what a process prints."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + _PATIENCE_SECONDS
     while True:
         ended = process.poll() is not None or time.monotonic() > end
         output = log.read_text(encoding="utf-8", errors="replace")
@@ -178,6 +180,6 @@ def _wait_for_output(process: subprocess.Popen[bytes], log: Path, pattern: str, 
             return found[0]
         if ended:
             raise RuntimeError(
-                f"{process.args}: no {pattern} in {seconds} s, exit code {process.returncode}:\n{output}"
+                f"{process.args}: no {pattern} in {_PATIENCE_SECONDS} s, exit code {process.returncode}:\n{output}"
             )
         time.sleep(_POLL_SECONDS)

@@ -2,6 +2,8 @@
 
 import errno
 import itertools
+import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from browser import find_browser
 from numpy.typing import NDArray
 
 import train
@@ -19,7 +22,24 @@ from gan.sound.spectrogram import magnitude_from_waveform
 
 Waveform = NDArray[np.float32]
 
+_PROGRESS_LINE = re.compile(r"[\w -]+: \d+%, \d+ of \d+ \w+, .*\n")
 _FLAC_TOTAL_SAMPLES = slice(18, 26)  # "fLaC", block header, 10 bytes of STREAMINFO; the low 36 bits of these 8 bytes
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a browser where there is none."""
+    if item.get_closest_marker("browser") and find_browser() is None:
+        pytest.skip("no chromium")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many of the tests that need a browser had one."""
+    reports = [each for kind in ("passed", "failed", "skipped") for each in terminalreporter.stats.get(kind, [])]
+    skipped = [each.skipped for each in reports if "browser" in each.keywords]
+    if any(skipped):
+        terminalreporter.write_line(f"browser tests are skipped: no chromium ({sum(skipped)} tests)")
+    elif skipped:
+        terminalreporter.write_line(f"browser tests ran: {len(skipped)}, in {find_browser()}")
 
 
 def music(n_samples: int, seed: int = 0, sample_rate: int = 22050) -> Waveform:
@@ -49,6 +69,17 @@ def with_flac_length(flac: bytes, n_samples: int) -> bytes:
     fields = int.from_bytes(flac[_FLAC_TOTAL_SAMPLES], "big")
     changed[_FLAC_TOTAL_SAMPLES] = (fields >> 36 << 36 | n_samples).to_bytes(8, "big")
     return bytes(changed)
+
+
+def without_progress(said: str) -> str:
+    """What a program said on stderr, without the lines of long work, which work of any length has on a busy machine."""
+    return _PROGRESS_LINE.sub("", said)
+
+
+@pytest.fixture(autouse=True)
+def no_work_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No lines of long work, however busy the machine; `test_progress.py` has a clock of its own."""
+    monkeypatch.setattr("gan.progress._QUIET_SECONDS", math.inf)
 
 
 @pytest.fixture(autouse=True, scope="session")

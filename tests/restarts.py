@@ -35,6 +35,7 @@ class Trainings:
 
     def __init__(self, folder: Path) -> None:
         self.said = folder / "said.txt"
+        self.said.touch()
         environment = os.environ | {"PYTHONPATH": str(ROOT), "JSONARGPARSE_DEPRECATION_WARNINGS": "off"}
         command = [sys.executable, __file__]
         pipe = subprocess.PIPE

@@ -22,7 +22,7 @@ import pytest
 import soundfile
 import torch
 import yaml
-from browser import chromium, find_browser
+from browser import chromium
 from conftest import SMALL, SMALL_RUN
 from heard import make_run, write
 from PIL import Image
@@ -236,7 +236,6 @@ class TestNothingIsFilled:
         assert not bait.exists()
         assert not (checkpoint.parent.parent / bait.name).exists()
 
-    @pytest.mark.timeout(120)
     def test_weights_of_a_network_that_is_too_large_for_any_machine(self, conditional, bait, tmp_path):
         """What the file's text asks for is compared with its weights before there is memory for it."""
         from safetensors import safe_open
@@ -365,8 +364,7 @@ class TestNothingOutside:
 MARKUP = "<img src=x onerror=hacked=1><script>hacked=1</script>\"'&"
 
 
-@pytest.mark.skipif(find_browser() is None, reason="there is no Chromium or Chrome on the PATH")
-@pytest.mark.timeout(120)
+@pytest.mark.browser
 def test_names_and_texts_run_nothing_in_a_browser(tmp_path, copied):
     name = MARKUP.replace("/", "")
     players = tmp_path / name / "players"

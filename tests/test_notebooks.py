@@ -241,7 +241,7 @@ def test_phase_without_a_run(execute):
         assert (rate, len(waveform)) == (RATE, 4 * SECOND)
         heard = spectral_convergence_db(torch.from_numpy(waveform).float(), asked, settings)
         assert float(heard) == pytest.approx(convergence, abs=0.2)
-        assert 0 < seconds < 10
+        assert 0 < seconds < 60
     griffin_lim, pghi, pghi_8, deep, deep_8, deep_30 = (convergence for convergence, _ in table.values())
     assert pghi_8 < pghi - 5
     assert deep_30 < deep_8 - 2 < deep - 7 < pghi - 10

@@ -122,7 +122,7 @@ def test_stopped_processes_go_on_as_if_never_stopped(folder, launcher):
         assert process.poll() is None, (folder / "said.txt").read_text()
         time.sleep(0.001)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == {"lightning": 143, "torchrun": 1}[launcher]
+    assert process.wait(300) == {"lightning": 143, "torchrun": 1}[launcher]
     run = newest_run(root / "stopped", in_epoch=True)
     said = (folder / "said.txt").read_text()
     assert said.count("train.py: stopped after batch") == 1, said
@@ -189,10 +189,10 @@ def test_the_readmes_job_goes_on_when_it_is_requeued(folder):
     # To the step, as --signal does, and not to the script.
     (srun,) = psutil.Process(process.pid).children()
     srun.terminate()
-    assert process.wait(60) == 143, (folder / "said.txt").read_text()
+    assert process.wait(300) == 143, (folder / "said.txt").read_text()
     assert (folder / "requeued.txt").read_text() == "requeue 4711\n"
     (stopped,) = (folder / "runs" / "4711").iterdir()
-    assert submitted().wait(120) == 0, (folder / "said.txt").read_text()
+    assert submitted().wait(300) == 0, (folder / "said.txt").read_text()
     assert list((folder / "runs" / "4711").iterdir()) == [stopped]
     assert [step for step, _ in curves(Run(stopped))["loss/generator"]] == list(range(1, 16))
     assert not list(folder.rglob("hpc_ckpt*"))

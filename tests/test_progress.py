@@ -32,6 +32,7 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
         monkeypatch.setattr("gan.progress.time.monotonic", lambda: self.now)
+        monkeypatch.setattr("gan.progress._QUIET_SECONDS", 10.0)
 
 
 @pytest.fixture
@@ -201,23 +202,24 @@ def on_a_terminal(*arguments: str) -> str:
 
 
 SLOW = """
+import sys
 import time
 from gan.progress import each, say
 
 for n in each(range(6), 'count', 'number'):
-    time.sleep(0.4)
+    time.sleep(float(sys.argv[1]))
     say(f'here is {n}')
 """
 
 
 def test_a_real_terminal_and_a_real_file(tmp_path):
-    shown = on_a_terminal("-c", SLOW)
-    assert re.search(r"count: +\d+%\|.*\| \d of 6 numbers, 00:0\d, 00:0\d left", shown)
+    shown = on_a_terminal("-c", SLOW, "0.4")
+    assert re.search(r"count: +\d+%\|.*\| \d of 6 numbers, \d\d:\d\d, \d\d:\d\d left", shown)
     assert [line for line in re.split(r"[\r\n]+", shown) if line.startswith("here is")] == [
         f"here is {n}" for n in range(6)
     ]
     finished = subprocess.run(
-        [sys.executable, "-c", SLOW], capture_output=True, text=True, check=True, env={"PYTHONPATH": ROOT}
+        [sys.executable, "-c", SLOW, "0"], capture_output=True, text=True, check=True, env={"PYTHONPATH": ROOT}
     )
     assert finished.stdout == "".join(f"here is {n}\n" for n in range(6))
     assert finished.stderr == ""

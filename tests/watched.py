@@ -6,8 +6,8 @@ from typing import Any
 
 from browser import Page
 
-# Runs before the page's own script. `started`: every sound that was begun; `level()`: what comes out, rms;
-# `levels`: gains that were asked for.
+# Runs before the page's own script. `started`: every sound that was begun, `when` by the clock that sounds follow;
+# `level()`: what comes out, rms; `levels`: gains that were asked for; `shifts`: what was moved by something else.
 _WATCH = """
 window.wrong = []; window.times = {}; window.started = [];
 for (const name of ['error', 'warn']) {
@@ -16,6 +16,9 @@ for (const name of ['error', 'warn']) {
 addEventListener('error', event => wrong.push(event.message ?? event.target.outerHTML.slice(0, 200)), true);
 addEventListener('unhandledrejection', event => wrong.push(String(event.reason)));
 addEventListener('securitypolicyviolation', event => wrong.push(`${event.violatedDirective} ${event.blockedURI}`));
+window.shifts = [];
+new PerformanceObserver(list => shifts.push(...list.getEntries().map(each => each.value)))
+  .observe({ type: 'layout-shift', buffered: true });
 addEventListener('DOMContentLoaded', () => { times.parsed = performance.now(); });
 const { decodeAudioData } = BaseAudioContext.prototype;
 BaseAudioContext.prototype.decodeAudioData = function (...given) {
@@ -25,7 +28,7 @@ BaseAudioContext.prototype.decodeAudioData = function (...given) {
 };
 const { start } = AudioBufferSourceNode.prototype;
 AudioBufferSourceNode.prototype.start = function (when, offset) {
-  started.push({ duration: this.buffer.duration, rate: this.buffer.sampleRate, offset, at: performance.now() });
+  started.push({ duration: this.buffer.duration, rate: this.buffer.sampleRate, offset, when });
   return start.call(this, when, offset);
 };
 const { linearRampToValueAtTime } = AudioParam.prototype;
@@ -68,7 +71,7 @@ async def open_listening(page: Page, path: Path) -> dict[str, float]:
     """Open a page of `gan listen`; gives when its first sound was "playable" and all of it "parsed", in ms."""
     await page.command("Page.navigate", url="about:blank")
     await page.command("Page.navigate", url=path.as_uri())
-    times: dict[str, float] = await page.wait_for("window.times?.playable && times.parsed && times", seconds=60)
+    times: dict[str, float] = await page.wait_for("window.times?.playable && times.parsed && times")
     return times
 
 

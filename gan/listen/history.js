@@ -130,8 +130,15 @@
       if (state.chosen === pane && state.playing) pause();
       else { if (state.chosen !== pane && !state.playing) state.seconds = 0; choose(pane); play(); }
     });
-    pane.seek.addEventListener("input", () => { const to = pane.seek.valueAsNumber; choose(pane); seek(to); });
-    pane.seek.addEventListener("pointerup", () => { choose(pane); play(); });
+    // What is pressed is in view: to scroll would move it from under the finger.
+    const seekHere = () => { const to = pane.seek.valueAsNumber; choose(pane, false); seek(to); };
+    pane.seek.addEventListener("input", seekHere);
+    pane.seek.addEventListener("pointerup", () => {
+      // A press where the thumb is already is no input.
+      if (pane !== state.chosen) seekHere();
+      // What sounds since the press goes on, and does not begin again where it is by now.
+      if (!state.playing) play();
+    });
     card.panes.push(pane);
     panes.push(pane);
     return figure;
@@ -292,15 +299,16 @@
   const level = (clip) => (element("match").checked ? 10 ** (data.clips[clip].gain / 20) : 1);
   const repeats = () => element("then").value === "repeat";
 
-  function position() {
+  function position(now = context?.currentTime) {
     if (!voice) return state.seconds;
-    const gone = Math.max(0, context.currentTime - voice.from);
+    const gone = Math.max(0, now - voice.from);
     return voice.source.loop ? gone % voice.length : Math.min(gone, voice.length);
   }
 
   function begin(clip, buffer) {
     const now = context.currentTime, source = context.createBufferSource(), gain = context.createGain();
-    let at = state.sought ? state.seconds : position();
+    // The clock may go on between two looks at it.
+    let at = state.sought ? state.seconds : position(now);
     if (at >= buffer.duration) at = 0;
     silence();
     source.buffer = buffer;
