@@ -268,8 +268,8 @@ def _n_images(recording: Path, cut: _Cut) -> int:
 def _check_images(outputs: Outputs, target: Path, n_images: int) -> None:
     """Refuse a recording if a file that may not be replaced is in the place of one of its images."""
     index = 0
-    while os.path.lexists(path := _image_path(target, index)) or index < n_images:
-        outputs.check(path, _image_mark(target, index))
+    while index < n_images or (not n_images and os.path.lexists(_image_path(target, index))):
+        outputs.check(_image_path(target, index), _image_mark(target, index))
         index += 1
 
 
