@@ -60,7 +60,9 @@ def refuse_unwritable(folder: Path) -> None:
     Raises:
         InputError: If it is or lies in something else than a folder, or may not be written to.
     """
-    there = next(each for each in (folder, *folder.parents) if each.exists())
+    there = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
+    if not there.exists():
+        raise InputError(f"{folder}: cannot be written, {there} is a link to nothing; name another folder")
     if not there.is_dir():
         raise InputError(f"{folder}: cannot be written, {there} is a file; name a folder")
     if not os.access(there, os.W_OK | os.X_OK):

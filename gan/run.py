@@ -6,6 +6,7 @@ spectrogram settings after an epoch, `checkpoints/in_epoch_*.ckpt` the same betw
 TensorBoard shows and plays, `evaluation.json` what `gan evaluate` found.
 """
 
+import os
 import re
 import time
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ def new_run(root: Path) -> Run:
     """A run below root that does not exist yet, named after the time."""
     name = time.strftime("%Y-%m-%d_%H-%M-%S")
     names = chain([name], (f"{name}_{number}" for number in count(2)))
-    return Run(next(root / name for name in names if not (root / name).exists()))
+    return Run(next(root / name for name in names if not os.path.lexists(root / name)))
 
 
 def newest_run(root: Path, in_epoch: bool = False) -> Run:

@@ -38,6 +38,14 @@ class Format:
         with atomic_write(path) as part:
             part.write_bytes(save(plain, {"format": self.name, **metadata}))
 
+    def found_in(self, path: Path) -> bool:
+        """Whether a file is of this kind; False if it cannot be read."""
+        try:
+            with safe_open(path, "pt") as file:
+                return (file.metadata() or {}).get("format") == self.name
+        except Exception:  # as below
+            return False
+
     @contextmanager
     def read(self, path: Path) -> Iterator[tuple[dict[str, str], dict[str, Tensor]]]:
         """Read what `write` wrote; whatever goes wrong while something is made of it is the file's fault.

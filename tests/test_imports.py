@@ -6,10 +6,23 @@ from pathlib import Path
 import pytest
 
 GAN = Path(__file__).parent.parent / "gan"
-BASE = {"errors", "files", "seed", "progress", "stopping", "plain", "nulls", "refusing", "backend", "tensors"}
+BASE = {
+    "errors",
+    "files",
+    "seed",
+    "progress",
+    "stopping",
+    "plain",
+    "nulls",
+    "refusing",
+    "backend",
+    "tensors",
+    "outputs",
+}
 ALLOWED = {
     "errors": set(),
     "files": {"errors"},
+    "outputs": {"errors", "files"},
     "seed": set(),
     "progress": set(),
     "stopping": set(),

@@ -8,8 +8,9 @@ from gan.commands.parser import parser_of
 from gan.commands.parsing import parse_with_phase
 from gan.errors import InputError
 from gan.evaluate.answers import KINDS, REAL, Answers, Key, Kind, report
-from gan.files import atomic_write, refuse_unwritable
+from gan.files import atomic_write
 from gan.listen.blind import make_test, possible_kinds
+from gan.outputs import Outputs
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
 from gan.trained import Trained, load_best, open_data
@@ -65,11 +66,11 @@ def blind(
     loaded = [load_best(run, device) for run in runs]
     named = dict(zip(_names(loaded), loaded, strict=True))
     output = loaded[0].run.folder / "blind" if output is None else output
-    refuse_unwritable(output)
     page, key = output / PAGE, output / KEY
+    inputs = [path for trained in loaded for path in (trained.checkpoint, trained.run.config)]
+    outputs = Outputs(inputs, overwrite, "give another --output, or --overwrite if nobody answers it")
     for path in (page, key):
-        if path.exists() and not overwrite:
-            raise InputError(f"{path} is there already; give another --output, or --overwrite if nobody answers it")
+        outputs.check(path)
     data = open_data(loaded[0].run, loaded[0].checkpoint) if real else None
 
     test = make_test(named, data, kinds, trials, phase, seed)

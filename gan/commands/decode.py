@@ -12,25 +12,29 @@ from torch import Tensor
 from gan.commands.parser import parser_of
 from gan.commands.parsing import parse_with_phase
 from gan.errors import InputError
+from gan.outputs import Mark, Outputs, shared_outputs
 from gan.progress import Progress, say
 from gan.sound.alignment import align
-from gan.sound.codec import read_header
+from gan.sound.codec import has_header, read_header
 from gan.sound.figure.figure import Figure
 from gan.sound.figure.options import FigureOptions
 from gan.sound.figure.reader import SUFFIXES
-from gan.sound.figure.report import REPORT_SUFFIX, write_report
+from gan.sound.figure.report import REPORT, REPORT_SUFFIX, write_report
 from gan.sound.losses import losses
 from gan.sound.phase.convergence import spectral_convergence_db
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
 from gan.sound.picture import Picture, read_picture
-from gan.sound.recording import gain_that_fits, write_recording
+from gan.sound.recording import gain_that_fits, has_comment, write_recording
 from gan.sound.spectrogram import db_from_magnitude
 
 Subtype = Literal["PCM_16", "PCM_24", "FLOAT"]
 
 # Peak of what has no level of its own: -1 dBFS.
 _PEAK = 10 ** (-1 / 20)
+# Begins the comment of every sound.
+_COMMENT = "gan decode of "
+_SOUND = Mark("sound of gan decode", lambda path: has_comment(path, _COMMENT))
 # Spectral convergence to another recording is near 0 dB.
 _UNLIKE_DB = -3.0
 
@@ -43,6 +47,7 @@ def decode(
     phase: PhaseMethod = DeepGriffinLim,
     reference: Path | None = None,
     report: bool = False,
+    overwrite: bool = False,
 ) -> int:
     """Turn pictures of spectrograms into WAV files.
 
@@ -64,12 +69,20 @@ def decode(
             random phase; --phase.help DeepGriffinLim explains its options.
         reference: The recording that a picture was made of: what was lost on the way is printed, step by step.
         report: Write a page (NAME.report.png) beside each WAV file with the picture as it was read.
+        overwrite: Replace files that `gan decode` did not make.
 
     Returns:
         Exit code: 1 if a picture was skipped.
     """
     targets = _targets(pictures, output)
-    n_skipped = n_unlike = 0
+    n_pictures = len(targets)
+    refused = _refused(targets, Outputs([*targets, *([reference] if reference else [])], overwrite), report)
+    if n_pictures == 1 and refused:
+        raise next(iter(refused.values()))
+    n_skipped, n_unlike = len(refused), 0
+    for path, error in refused.items():
+        print(f"skipped {path}: {error}", file=sys.stderr)
+        del targets[path]
     shown: list[tuple[str, str]] = []
     cells = {path: _cells(path) for path in targets}
     with Progress("decode", "picture", len(targets), sum(cells.values())) as progress:
@@ -90,7 +103,8 @@ def decode(
                     say(f"{path}: {warning}")
             waveform = phase(picture.settings)(picture.magnitude, picture.n_samples)
             gain, note = _gain(picture, float(waveform.abs().max()), subtype)
-            write_recording(target, (waveform * gain).numpy(), picture.settings.sample_rate, subtype)
+            sound = (waveform * gain).numpy()
+            write_recording(target, sound, picture.settings.sample_rate, subtype, f"{_COMMENT}{path.name}")
             convergence_db = float(spectral_convergence_db(waveform, picture.magnitude, picture.settings))
             quality = f", spectral convergence {convergence_db:.1f} dB" if gain else ""
             say(f"{target}: {len(waveform) / picture.settings.sample_rate:.2f} s, {note}{quality}")
@@ -103,7 +117,7 @@ def decode(
                     n_unlike += 1
                     say(f"not compared: {error}", file=sys.stderr)
     if n_skipped:
-        print(f"{n_skipped} of {len(targets)} pictures were skipped", file=sys.stderr)
+        print(f"{n_skipped} of {n_pictures} pictures were skipped", file=sys.stderr)
     return 1 if n_skipped or n_unlike else 0
 
 
@@ -136,12 +150,22 @@ def _targets(pictures: list[Path], output: Path | None) -> dict[Path, Path]:
             raise InputError(f"{given}: no such file or folder; give a picture or a folder of pictures")
         for path in found:
             targets[path] = (root if output is None else output) / path.relative_to(root).with_suffix(".wav")
-    pictures_of: dict[Path, Path] = {}
-    for path, target in targets.items():
-        other = pictures_of.setdefault(target, path)
-        if other != path:
-            raise InputError(f"{other} and {path} would both become {target}; decode them into separate folders")
+    for path, other in shared_outputs(targets).items():
+        raise InputError(f"{other} and {path} would both become {targets[path]}; decode them into separate folders")
     return targets
+
+
+def _refused(targets: dict[Path, Path], outputs: Outputs, report: bool) -> dict[Path, InputError]:
+    """The pictures whose outputs may not be written, and why."""
+    refused = {}
+    for path, target in targets.items():
+        try:
+            outputs.check(target, _SOUND)
+            if report and not has_header(path):
+                outputs.check(target.with_suffix(REPORT_SUFFIX), REPORT)
+        except InputError as error:
+            refused[path] = error
+    return refused
 
 
 def _cells(path: Path) -> float:
@@ -196,7 +220,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="Picture files, or folders of them.")
     parser.add_argument("-o", "--output", type=Path | None, help="A folder, or a file name for a single picture.")
     parser.add_argument("--report", action="store_true", help="Write a page (NAME.report.png) beside each WAV file.")
-    parser.add_function_arguments(decode, skip={"pictures", "output", "options", "report"})
+    parser.add_argument("--overwrite", action="store_true", help="Replace files that `gan decode` did not make.")
+    parser.add_function_arguments(decode, skip={"pictures", "output", "options", "report", "overwrite"})
     parser.add_class_arguments(FigureOptions, as_group=False)
     given = parse_with_phase(parser, arguments)
     options = {field.name: given.pop(field.name) for field in dataclasses.fields(FigureOptions)}

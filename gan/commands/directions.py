@@ -12,12 +12,12 @@ from gan.errors import InputError
 from gan.evaluate.directions import find_directions
 from gan.listen.page import INDEX, write_page
 from gan.listen.render import (
+    check_sounds,
     class_of_seed,
     in_a_name,
     latents_of,
     lengths,
     magnitude_of,
-    refuse_existing,
     write_sound,
 )
 from gan.progress import Progress, say
@@ -86,7 +86,7 @@ def directions(
         for axis in range(n)
         for step in range(steps)
     }
-    refuse_existing(paths.values(), overwrite)
+    check_sounds(paths.values(), trained, overwrite)
 
     found = find_directions(trained.gan, n, max(_LEAST_SAMPLES, _PER_NUMBER * most))
     print("axis: share of the pictures' variance, how much of that follows a straight line")

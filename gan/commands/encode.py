@@ -24,6 +24,7 @@ def encode(
     n_jobs: int = -1,
     backend: NameOrThreads = "threading",
     scheduler: str | None = None,
+    overwrite: bool = False,
 ) -> int:
     """Write spectrogram images of recordings: one 16-bit greyscale PNG for every 60 s, settings inside.
 
@@ -46,6 +47,7 @@ def encode(
             or ray (a cluster, which must see recordings and images at the same paths).
         scheduler: Address of Dask's scheduler (tcp://HOST:8786) or Ray's head (HOST:6379); what their own settings say
             if not given (DASK_SCHEDULER_ADDRESS, RAY_ADDRESS).
+        overwrite: Replace files that `gan encode` did not make.
 
     Returns:
         Exit code: 1 if a recording was skipped.
@@ -56,7 +58,7 @@ def encode(
         n_fft, hop_length, win_length, sample_rate=sample_rate, window=window, floor_db=floor_db, bits=bits
     )
     elsewhere = Backend.named(backend, scheduler, n_jobs)
-    report = encode_recordings(recordings, images, settings, window_seconds, step_seconds, n_jobs, elsewhere)
+    report = encode_recordings(recordings, images, settings, window_seconds, step_seconds, n_jobs, elsewhere, overwrite)
     print(
         f"{report.n_recordings} recordings are {report.n_written + report.n_kept} images in {images}"
         + (f" ({report.n_kept} were there already)" if report.n_kept else "")
@@ -71,6 +73,7 @@ def encode(
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line of `gan encode` and run it."""
     parser = parser_of(encode)
-    parser.add_function_arguments(encode, as_positional=True)
+    parser.add_argument("--overwrite", action="store_true", help="Replace files that `gan encode` did not make.")
+    parser.add_function_arguments(encode, as_positional=True, skip={"overwrite"})
     given = parser.parse_args(list(arguments))
     return encode(**given.as_dict())

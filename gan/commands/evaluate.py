@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gan.commands.parser import parser_of
 from gan.files import atomic_write
+from gan.outputs import Mark, Outputs
 
 if TYPE_CHECKING:
     from gan.evaluate.evaluation import Evaluation, Group
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 RESULT = "evaluation.json"
 
 
-def evaluate(run: Path, n_images: int = 1000, seed: int = 0, device: str = "cpu") -> int:
+def evaluate(run: Path, n_images: int = 1000, seed: int = 0, overwrite: bool = False, device: str = "cpu") -> int:
     """Measure what a run generates against what it was trained on, beside rows whose numbers are known.
 
     Samples of the newest checkpoint and of the best, an untrained generator and noise are compared with training crops,
@@ -27,6 +28,7 @@ def evaluate(run: Path, n_images: int = 1000, seed: int = 0, device: str = "cpu"
         run: A run's folder, or one of its checkpoints.
         n_images: Images of a row, and training crops that they are compared with.
         seed: Seed of latents and crops.
+        overwrite: Replace an evaluation.json that `gan evaluate` did not make.
         device: Where to generate.
 
     Returns:
@@ -40,6 +42,8 @@ def evaluate(run: Path, n_images: int = 1000, seed: int = 0, device: str = "cpu"
     # Before a classifier is trained for it.
     check_n_images(n_images)
     folder, checkpoints = checkpoints_of(run)
+    outputs = Outputs([folder.config, *checkpoints.values()], overwrite, "move it away, or give --overwrite")
+    outputs.check(folder.folder / RESULT, Mark("result of gan evaluate", _is_result))
     data = open_data(folder, next(iter(checkpoints.values())))
     classifier = open_classifier(data) if len(data.class_names) > 1 else None
     evaluation = Evaluation(data, n_images, classifier, seed)
@@ -55,6 +59,17 @@ def evaluate(run: Path, n_images: int = 1000, seed: int = 0, device: str = "cpu"
         part.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     print(f"written to {folder.folder / RESULT}")
     return 0
+
+
+def _is_result(path: Path) -> bool:
+    """Whether a file holds rows of numbers, each with a distance."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    if not (isinstance(rows, dict) and rows):
+        return False
+    return all(isinstance(row, dict) and any(name.startswith("frechet_") for name in row) for row in rows.values())
 
 
 def _groups(run: "Run", checkpoints: Mapping[str, Path], evaluation: "Evaluation", device: str) -> Iterator["Group"]:
@@ -75,5 +90,8 @@ def main(arguments: Sequence[str]) -> int:
     """Parse the command line of `gan evaluate` and run it."""
     parser = parser_of(evaluate)
     parser.add_argument("run", type=Path, metavar="RUN", help="A run's folder, or one of its checkpoints.")
-    parser.add_function_arguments(evaluate, skip={"run"})
+    parser.add_argument(
+        "--overwrite", action="store_true", help="Replace an evaluation.json that `gan evaluate` did not make."
+    )
+    parser.add_function_arguments(evaluate, skip={"run", "overwrite"})
     return evaluate(**parser.parse_args(list(arguments)).as_dict())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gan.commands.parser import parser_of
 from gan.errors import InputError
-from gan.files import refuse_unwritable
+from gan.outputs import Outputs
 
 
 def export(run: Path, output: Path, overwrite: bool = False) -> int:
@@ -28,11 +28,10 @@ def export(run: Path, output: Path, overwrite: bool = False) -> int:
         raise InputError(
             f"{output}: name it {output.stem}.safetensors or {output.stem}.onnx, which are what is written"
         )
-    if output.exists() and not overwrite:
-        raise InputError(f"{output} is there already; give --overwrite or another name")
-    if output.is_dir():
-        raise InputError(f"{output} is a folder, which no file can replace; give another name")
-    refuse_unwritable(output.parent)
+    from gan.run import checkpoints_of
+
+    folder, checkpoints = checkpoints_of(run)
+    Outputs([folder.config, *checkpoints.values()], overwrite, "give --overwrite or another name").check(output)
     from gan.exported import Exported
     from gan.trained import load_best
 

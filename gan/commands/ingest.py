@@ -23,6 +23,7 @@ def ingest(
     n_jobs: int = -1,
     backend: NameOrThreads = "threading",
     scheduler: str | None = None,
+    overwrite: bool = False,
 ) -> int:
     """Read a folder of pictures of spectrograms, as they are, into the store that a GAN trains on.
 
@@ -41,6 +42,7 @@ def ingest(
             (a cluster, which must see the pictures at the same paths; this process alone writes the store).
         scheduler: Address of Dask's scheduler (tcp://HOST:8786) or Ray's head (HOST:6379); what their own settings say
             if not given (DASK_SCHEDULER_ADDRESS, RAY_ADDRESS).
+        overwrite: Replace files that `gan ingest` did not make.
 
     Returns:
         Exit code: 1 if a picture was left out.
@@ -51,7 +53,7 @@ def ingest(
 
     elsewhere = Backend.named(backend, scheduler, n_jobs)
     folder = pictures / ".store" if store is None else store
-    opened = open_store(pictures, folder, effective_n_jobs(n_jobs), options, elsewhere, again=True)
+    opened = open_store(pictures, folder, effective_n_jobs(n_jobs), options, elsewhere, again=True, overwrite=overwrite)
     print(_contents(opened, folder))
     print(_table(opened.kind), end="")
     for line in opened.odd:
@@ -105,7 +107,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "store", nargs="?", type=Path, metavar="STORE", help="Folder for what is read; PICTURES/.store if not given."
     )
-    parser.add_function_arguments(ingest, skip={"pictures", "store", "options"})
+    parser.add_argument("--overwrite", action="store_true", help="Replace files that `gan ingest` did not make.")
+    parser.add_function_arguments(ingest, skip={"pictures", "store", "options", "overwrite"})
     parser.add_class_arguments(FigureOptions, as_group=False)
     given = parser.parse_args(list(arguments)).as_dict()
     options = {field.name: given.pop(field.name) for field in dataclasses.fields(FigureOptions)}

@@ -15,13 +15,13 @@ from gan.listen.page import INDEX, write_page
 from gan.listen.render import (
     LATENT_SUFFIX,
     check_seconds,
+    check_sounds,
     check_truncation,
     class_of,
     in_a_name,
     latent_from,
     lengths,
     magnitude_of,
-    refuse_existing,
     write_sound,
 )
 from gan.progress import Progress, say
@@ -91,7 +91,7 @@ def interpolate(
     shares = [place / steps for place in range(n_sounds)]
     ends_of_names = [f"{place:03d}" for place in range(n_sounds)] if seconds is None else [f"{seconds:g}s"]
     paths = [output / f"{name}_{end}.{format}" for end in ends_of_names]
-    refuse_existing(paths, overwrite)
+    check_sounds(paths, trained, overwrite, map(Path, seeds))
 
     ends = truncation * torch.cat(latents)
     weights = one_hot(torch.tensor(classes), len(trained.class_names)).float() if classes else None

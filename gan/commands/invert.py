@@ -10,7 +10,7 @@ from gan.commands.parsing import parse_with_phase
 from gan.errors import InputError
 from gan.evaluate.latents import Latent, find_latent
 from gan.listen.page import INDEX, write_page
-from gan.listen.render import LATENT_SUFFIX, class_of, lengths, magnitude_of, refuse_existing, write_sound
+from gan.listen.render import LATENT_SUFFIX, check_sounds, class_of, lengths, magnitude_of, write_sound
 from gan.progress import Progress
 from gan.sound.inversion import image_from_waveform
 from gan.sound.phase.deep import DeepGriffinLim
@@ -64,7 +64,8 @@ def invert(
     n_samples, latent_length = lengths(trained, seconds)
     output = trained.run.folder / "inverted" if output is None else output
     paths = [output / f"{trained.checkpoint.stem}_{recording.stem}_{kind}.wav" for kind in ("recording", "nearest")]
-    refuse_existing(paths, overwrite)
+    kept = output / f"{trained.checkpoint.stem}_{recording.stem}{LATENT_SUFFIX}"
+    check_sounds(paths, trained, overwrite, [recording], [kept])
     if seconds is not None:
         _refuse_beyond(recording, start, seconds)
 
@@ -93,7 +94,6 @@ def invert(
     nearest = trained.gan.sample(found.latent, labels)
     for path, images, comment in zip(paths, (target, nearest), (f"{recording.name}, as a picture", about), strict=True):
         print(write_sound(path, magnitude_of(trained, [images]), n_samples, trained, reconstruct, comment))
-    kept = paths[1].with_name(f"{trained.checkpoint.stem}_{recording.stem}{LATENT_SUFFIX}")
     Latent(found.latent, name, about).save(kept)
     write_page(output)
     print(

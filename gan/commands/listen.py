@@ -12,7 +12,13 @@ _MB = 1e6
 _BASE64 = 4 / 3
 
 
-def listen(runs: Sequence[Path], output: Path | None = None, link: bool = False, max_mb: float = 50.0) -> int:
+def listen(
+    runs: Sequence[Path],
+    output: Path | None = None,
+    link: bool = False,
+    max_mb: float = 50.0,
+    overwrite: bool = False,
+) -> int:
     """Write a page on which runs are judged: sounds, pictures and numbers of every epoch that was listened to.
 
     It opens from disk in any browser and needs nothing else; the keys that it knows are on it. With several runs,
@@ -24,6 +30,7 @@ def listen(runs: Sequence[Path], output: Path | None = None, link: bool = False,
         link: Keep sounds in a folder beside the page, and pictures where they are, rather than all in one file. The
             page is small and has every epoch, but is silent without that folder.
         max_mb: Size of the page above which epochs are left out, evenly, in MB. Nothing is left out with --link.
+        overwrite: Replace files that `gan listen` did not make.
 
     Returns:
         Exit code.
@@ -41,7 +48,7 @@ def listen(runs: Sequence[Path], output: Path | None = None, link: bool = False,
         output = first / "listen" / INDEX if len(runs) == 1 else first.resolve().parent / "listen.html"
     if not link:
         histories = thin_to(histories, max_mb * _MB / _BASE64)
-    skipped = write_history_page(histories, output, link)
+    skipped = write_history_page(histories, output, link, overwrite)
     for text in skipped:
         print(f"skipped {text}", file=sys.stderr)
     for history in histories:
@@ -60,5 +67,6 @@ def main(arguments: Sequence[str]) -> int:
     parser = parser_of(listen)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="A run's folder.")
     parser.add_argument("--link", action="store_true", help="Keep sounds beside the page rather than in it.")
-    parser.add_function_arguments(listen, skip={"runs", "link"})
+    parser.add_argument("--overwrite", action="store_true", help="Replace files that `gan listen` did not make.")
+    parser.add_function_arguments(listen, skip={"runs", "link", "overwrite"})
     return listen(**parser.parse_args(list(arguments)).as_dict())

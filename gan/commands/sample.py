@@ -14,13 +14,13 @@ from gan.listen.page import INDEX, write_page
 from gan.listen.render import (
     LATENT_SUFFIX,
     check_seconds,
+    check_sounds,
     check_truncation,
     class_of_seed,
     in_a_name,
     latent_from,
     lengths,
     magnitude_of,
-    refuse_existing,
     write_sound,
 )
 from gan.progress import Progress, say
@@ -95,7 +95,7 @@ def sample(
         comment += "" if chosen is None else f", label {trained.class_names[chosen]}"
         comment += "" if truncation == 1 else f", truncation {truncation:g}"
         sounds[output / f"{'_'.join(parts)}.{format}"] = truncation * latents, chosen, comment
-    refuse_existing(sounds, overwrite)
+    check_sounds(sounds, trained, overwrite, [] if latent is None else [latent])
 
     reconstruct = phase(trained.settings)
     with Progress("sample", "sound", len(sounds)) as progress:

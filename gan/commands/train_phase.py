@@ -7,9 +7,11 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 import gan.phase_training
 from gan.errors import InputError
+from gan.outputs import Outputs
 from gan.phase_training.data import StepData
 from gan.phase_training.listening import WEIGHTS, PhaseListening
 from gan.phase_training.module import PhaseTraining
+from gan.sound.phase.steps import WEIGHTS_MARK
 from gan.training import TrainingCLI, run_training
 
 
@@ -31,6 +33,11 @@ class PhaseCLI(TrainingCLI):
         """Refuse what the learning rate's schedule cannot be made for."""
         if self.config.trainer.max_epochs == -1 and self.config.trainer.max_steps == -1:
             raise InputError("a training without an end has no schedule; set trainer.max_epochs, 50 is usual")
+
+    def set_up(self) -> None:
+        """Find also a file in the place of the weights, which a run's folder that is gone on with may have."""
+        super().set_up()
+        Outputs(advice="move it away").check(self.run.folder / WEIGHTS, WEIGHTS_MARK)
 
     def describe(self) -> list[str]:
         """What is learnt from, and where the weights will be."""

@@ -16,7 +16,7 @@ from gan.data.source import Decoded
 from gan.errors import InputError, NotNow
 from gan.plain import made_of
 
-_JOURNAL = "building.jsonl"
+JOURNAL = "building.jsonl"
 FRAMES = "building.frames"
 # From one sync to disk to the next: what a kill can cost.
 _SYNC_SECONDS = 2.0
@@ -56,7 +56,7 @@ class Building:
         n_bytes = self._read({version[0]: version for version in versions})
         (folder / FRAMES).touch()
         self._frames = (folder / FRAMES).open("r+b")
-        self._journal = (folder / _JOURNAL).open("ab")
+        self._journal = (folder / JOURNAL).open("ab")
         if n_bytes and (self.images or self.skipped):
             # A line that was cut off must not become the beginning of the next one.
             self._journal.truncate(n_bytes)
@@ -118,7 +118,7 @@ class Building:
 
     def remove_journal(self) -> None:
         """Forget how the frames were made."""
-        (self._folder / _JOURNAL).unlink()
+        (self._folder / JOURNAL).unlink()
 
     def sync(self) -> None:
         """Bring what is done to disk."""
@@ -149,7 +149,7 @@ class Building:
     def _read(self, versions: dict[str, Version]) -> int:
         """Read the journal of a stopped build; returns how many of its bytes can be used."""
         try:
-            lines = (self._folder / _JOURNAL).read_bytes().splitlines(keepends=True)
+            lines = (self._folder / JOURNAL).read_bytes().splitlines(keepends=True)
             n_frames_bytes = (self._folder / FRAMES).stat().st_size
         except OSError:
             return 0

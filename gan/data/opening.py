@@ -1,6 +1,7 @@
 """Opens the store of a folder of images, which is built or refreshed first where that is needed."""
 
 import dataclasses
+import json
 import os
 from functools import cached_property
 from pathlib import Path
@@ -10,20 +11,23 @@ from filelock import FileLock
 from gan.backend import Backend
 from gan.data.agreement import settings_of_one
 from gan.data.build import Build, made_with
-from gan.data.building import FRAMES
+from gan.data.building import FRAMES, JOURNAL
 from gan.data.index import Version
 from gan.data.listing import find_versions
 from gan.data.previous import Previous
-from gan.data.shards import remove_others
+from gan.data.shards import has_frames, remove_others
 from gan.data.source import Source, find_sources
 from gan.data.store import CONTENT, INDEX, ImageStore, content_hash
 from gan.errors import InputError
 from gan.files import remove_parts_of
+from gan.outputs import Mark, Outputs, starts_with
 from gan.sound.figure.options import FigureOptions
 from gan.sound.settings import SpectrogramSettings
 
 # Everything is found in the figures, or as librosa has it.
 AS_FOUND = FigureOptions()
+
+_LOCK = "lock"
 
 
 class Opening:
@@ -33,7 +37,7 @@ class Opening:
     figures twenty.
 
     Args:
-        images, folder, options, n_threads, backend: As of `open_store`.
+        images, folder, options, n_threads, backend, overwrite: As of `open_store`.
 
     Raises:
         InputError: If there are no images.
@@ -46,6 +50,7 @@ class Opening:
         options: FigureOptions = AS_FOUND,
         n_threads: int | None = None,
         backend: Backend | None = None,
+        overwrite: bool = False,
     ) -> None:
         self._versions = find_versions(images, folder)
         # Workers have working folders of their own.
@@ -54,6 +59,7 @@ class Opening:
         self._options = options
         self._n_threads = n_threads or os.cpu_count() or 1
         self._backend = backend
+        self._overwrite = overwrite
         self._looked_into: list[Source] | None = None
 
     def existing(self) -> ImageStore | None:
@@ -76,9 +82,10 @@ class Opening:
     def store(self, again: bool = False) -> ImageStore:
         """Open the store; see `open_store`."""
         folder = self._folder
+        self._check_outputs()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / "lock"):
+            with FileLock(folder / _LOCK):
                 store = _existing(folder)
                 if store is not None or not (folder / INDEX).exists():
                     # What a kill left that no index names yet, or any more. A damaged index may be one of a newer
@@ -97,6 +104,19 @@ class Opening:
                 f"{folder}: the store of the images cannot be written ({error.strerror}); what is complete is kept: "
                 "make room and run again, or name another folder with --data.store"
             ) from error
+
+    def _check_outputs(self) -> None:
+        """Refuse a folder with files of somebody else in the places of the store's, before any is touched."""
+        read = [self._images / file for file, *_ in self._versions] if self._overwrite else []
+        advice = "name another folder for the store, or give `gan ingest` --overwrite"
+        outputs = Outputs(read, self._overwrite, advice)
+        marks = _marks(self._folder)
+        for path, mark in marks.items():
+            outputs.check(path, mark)
+        for path, mark in marks.items():
+            # Some are written in place, which would reach through a link.
+            if path.is_symlink() or (path.exists() and not mark.found_in(path)):
+                path.unlink()
 
     @cached_property
     def _found(self) -> ImageStore | None:
@@ -142,6 +162,7 @@ def open_store(
     options: FigureOptions = AS_FOUND,
     backend: Backend | None = None,
     again: bool = False,
+    overwrite: bool = False,
 ) -> ImageStore:
     """Open the store of a folder of images; build or refresh it first if files were added, changed or removed.
 
@@ -156,12 +177,13 @@ def open_store(
         backend: Where else files are to be read; they must be at the same place there, the store need not.
         again: Whether what was left out for want of memory or of workers is tried once more, though no file has
             changed. Not for trainings: all their processes, and those that go on with them, need the same images.
+        overwrite: Whether files of somebody else with the names of a store's are replaced.
 
     Raises:
         InputError: If there are no images, none can be read, the settings of images of `gan encode` differ, the
-            store cannot be written or the backend cannot be used.
+            store cannot be written, or not without replacing files of somebody else, or the backend cannot be used.
     """
-    return Opening(images, folder, options, n_threads, backend).store(again)
+    return Opening(images, folder, options, n_threads, backend, overwrite).store(again)
 
 
 def scan_of(versions: list[Version], options: FigureOptions) -> str:
@@ -172,6 +194,36 @@ def scan_of(versions: list[Version], options: FigureOptions) -> str:
         options: How to read figures.
     """
     return content_hash([CONTENT, versions, dataclasses.asdict(options)])
+
+
+def _marks(folder: Path) -> dict[Path, Mark]:
+    """The files of a store that have fixed names, and what tells them from files of somebody else."""
+    index, journal, frames = folder / INDEX, folder / JOURNAL, folder / FRAMES
+
+    def is_index(path: Path) -> bool:
+        # Also of one that is damaged, and quicker than to read a long one.
+        return has_frames(folder) or _is_index(path)
+
+    def is_empty(path: Path) -> bool:
+        return path.stat().st_size == 0
+
+    kind = "file of a store of gan ingest"
+    return {
+        index: Mark(kind, is_index),
+        folder / _LOCK: Mark(kind, is_empty),
+        # A kill may leave any of both in any state, but not one without the other.
+        journal: Mark(kind, lambda path: is_empty(path) or frames.exists() or starts_with(path, b'{"made": ')),
+        frames: Mark(kind, lambda path: is_empty(path) or journal.exists()),
+    }
+
+
+def _is_index(path: Path) -> bool:
+    """Whether a file is the index of a store of any version."""
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(index, dict) and {"format", "kind", "scan"} <= index.keys()
 
 
 def _existing(folder: Path) -> ImageStore | None:

@@ -95,6 +95,11 @@ def new_name() -> str:
     return f"{uuid.uuid4().hex}{_SUFFIX}"
 
 
+def has_frames(folder: Path) -> bool:
+    """Whether a folder has files of frames of a store."""
+    return any(_OWN.fullmatch(path.name) for path in folder.glob(f"*{_SUFFIX}"))
+
+
 def remove_others(folder: Path, names: Iterable[str]) -> None:
     """Remove all files of frames of a store but these."""
     kept = set(names)

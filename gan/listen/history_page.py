@@ -4,7 +4,8 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -16,14 +17,19 @@ from gan.errors import InputError
 from gan.files import atomic_write
 from gan.listen.about import about
 from gan.listen.chart import LEFT, N_COLOURS, RIGHT, WIDTH, draw_charts
-from gan.listen.clips import Clip
+from gan.listen.clips import Clip, Moment
 from gan.listen.curves import read_curves
 from gan.listen.history import History, Place, places_in
 from gan.listen.sounds import Sound, matching_gains_db
+from gan.outputs import Mark, Outputs, generator_tag, page_mark, starts_with
 from gan.progress import each
 
-# What tells such a page from other files: it may be written again.
-MARK = '<meta name="generator" content="gan listen">'
+_GENERATOR = "gan listen"
+_PAGE = page_mark("page of gan listen", _GENERATOR)
+# Sounds beside a page, as scripts.
+_SCRIPT_START = "heard("
+_SCRIPT = Mark("script of gan listen", lambda path: starts_with(path, _SCRIPT_START.encode()))
+_SCRIPT_NAME = re.compile(r"run_\d+_(references|epoch_\d+)\.js")
 
 # As they stand beside each other.
 _ROLES = ("real", "inverted", "sample", "neighbour")
@@ -93,40 +99,46 @@ class _Store:
         """Write what lies beside the page, and remove what lay beside the one before it."""
         for name, sounds in self.scripts.items():
             with atomic_write(self.folder / name, sync=False) as part:
-                part.write_text(f"heard({_json(sounds)})", encoding="utf-8")
-        for path in self.folder.glob("run_*.js"):
-            if path.name not in self.scripts:
-                path.unlink()
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
+                part.write_text(f"{_SCRIPT_START}{_json(sounds)})", encoding="utf-8")
+        others = [path for path in self.folder.glob("run_*.js") if path.name not in self.scripts]
+        stale = [path for path in others if _SCRIPT_NAME.fullmatch(path.name) and _SCRIPT.found_in(path)]
+        for path in stale:
+            path.unlink()
+        if stale and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
 
-def write_history_page(histories: Sequence[History], output: Path, link: bool) -> list[str]:
+def write_history_page(histories: Sequence[History], output: Path, link: bool, overwrite: bool = False) -> list[str]:
     """Write the page of some runs.
 
     Args:
         histories: The runs, thinned to what is to be on it.
         output: The page.
         link: Whether sounds lie in a folder beside it and pictures where they are, rather than all of it in the page.
+        overwrite: Whether files that are no such page, or do not belong to one, are replaced.
 
     Returns:
         What was skipped, and why.
 
     Raises:
-        InputError: If there is another file at `output`, it cannot be written, or a run's configuration cannot be read.
+        InputError: If there is another file at `output` or beside it, it cannot be written, or a run's configuration
+            cannot be read.
     """
-    _refuse_other_files(output)
     store = _Store(output, link)
+    outputs = Outputs(_inputs(histories), overwrite)
+    outputs.check(output, _PAGE)
+    if link:
+        for number, history in enumerate(histories):
+            for name in (_references_script(number), *(_script(number, moment) for moment in history.moments)):
+                outputs.check(store.folder / name, _SCRIPT)
     for history in histories:
         store.skipped += [str(InputError(f"{path}: the other file of this clip is missing")) for path in history.halves]
     references, samples = [], []
     for number, history in enumerate(histories):
-        references.append(_panes(store, [(f"run_{number}_references.js", places_in(history.references, ()))]))
+        references.append(_panes(store, [(_references_script(number), places_in(history.references, ()))]))
     for number, history in enumerate(histories):
         names = history.names
-        moments = [
-            (f"run_{number}_epoch_{moment.epoch:04}.js", places_in(moment.clips, names)) for moment in history.moments
-        ]
+        moments = [(_script(number, moment), places_in(moment.clips, names)) for moment in history.moments]
         samples.append(_panes(store, moments))
     if not store.clips:
         raise InputError(f"{histories[0].run.folder}: none of its clips can be read; {store.skipped[0]}")
@@ -150,7 +162,7 @@ def write_history_page(histories: Sequence[History], output: Path, link: bool) -
     }
     resources = files("gan.listen")
     page = Template(resources.joinpath("history.html").read_text(encoding="utf-8")).substitute(
-        mark=MARK,
+        mark=generator_tag(_GENERATOR),
         title=escape(" and ".join(titles)),
         policy=_policy(link),
         style=resources.joinpath("history.css").read_text(encoding="utf-8"),
@@ -169,13 +181,22 @@ def write_history_page(histories: Sequence[History], output: Path, link: bool) -
     return store.skipped
 
 
-def _refuse_other_files(output: Path) -> None:
-    if output.is_dir():
-        raise InputError(f"{output} is a folder; the page is a file, such as {output / 'index.html'}")
-    if output.exists():
-        with output.open("rb") as file:
-            if MARK.encode() not in file.read(1000):
-                raise InputError(f"{output} is no page of gan listen, so it is left alone; give another --output")
+def _references_script(number: int) -> str:
+    return f"run_{number}_references.js"
+
+
+def _script(number: int, moment: Moment) -> str:
+    return f"run_{number}_epoch_{moment.epoch:04}.js"
+
+
+def _inputs(histories: Sequence[History]) -> Iterator[Path]:
+    """The files that a page is made of."""
+    for history in histories:
+        yield history.run.config
+        yield from history.run.folder.glob("events.out.tfevents.*")
+        for clips in (history.references, *(moment.clips for moment in history.moments)):
+            for clip in clips.values():
+                yield from clip
 
 
 def _panes(store: _Store, moments: Sequence[tuple[str, dict[Place, Clip]]]) -> dict[tuple[int, str], dict[str, Any]]:

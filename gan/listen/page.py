@@ -7,14 +7,20 @@ from urllib.parse import quote
 import soundfile
 
 from gan.files import atomic_write
+from gan.outputs import generator_tag, page_mark
 
 INDEX = "index.html"
+
+_GENERATOR = "gan: sounds of a folder"
+# Pages of versions before the tag begin so.
+PAGE = page_mark("page of sounds of gan", _GENERATOR, "<title>Sounds of ", "height: 14rem; filter: brightness(0.75)")
 
 _SUFFIXES = {".wav", ".flac"}
 _PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
+{generator}
 <title>{title}</title>
 <style>
 body {{ font: 1rem/1.4 system-ui, sans-serif; max-width: 64rem; margin: 1rem auto; padding: 0 1rem; }}
@@ -64,7 +70,11 @@ def write_page(folder: Path) -> Path:
     page = folder / INDEX
     with atomic_write(page) as part:
         part.write_text(
-            _PAGE.format(title=escape(f"Sounds of {folder.resolve().parent.name}"), sounds="\n".join(sounds)),
+            _PAGE.format(
+                generator=generator_tag(_GENERATOR),
+                title=escape(f"Sounds of {folder.resolve().parent.name}"),
+                sounds="\n".join(sounds),
+            ),
             encoding="utf-8",
         )
     return page

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from gan.errors import InputError
 from gan.evaluate.latents import Latent
-from gan.files import refuse_unwritable
+from gan.listen.page import INDEX, PAGE
+from gan.outputs import Outputs
 from gan.seed import derive_seed
 from gan.sound.codec import encode_image
 from gan.sound.recording import gain_that_fits, write_recording
@@ -138,21 +139,29 @@ def in_a_name(label: str) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in label)
 
 
-def refuse_existing(paths: Collection[Path], overwrite: bool) -> None:
-    """Nothing is replaced that nobody asked to replace, and nothing is made that cannot be kept.
+def check_sounds(
+    paths: Collection[Path], trained: Trained, overwrite: bool, inputs: Iterable[Path] = (), more: Iterable[Path] = ()
+) -> None:
+    """Refuse sounds of one folder that may not be written, with their pictures and the folder's page.
 
     Args:
-        paths: Sounds of one folder.
-        overwrite: Whether somebody asked.
+        paths: The sounds, one or more.
+        trained: The run that is read for them.
+        overwrite: Whether files that are there are to be replaced.
+        inputs: Other files that are read for them.
+        more: Other files that are written.
 
     Raises:
-        InputError: If one of the sounds or its picture is there, or their folder cannot be written to.
+        InputError: If a file is there already, other than an own page, or the folder cannot be written to.
     """
-    refuse_unwritable(next(iter(paths)).parent)
-    for path in paths:
-        for target in (path, path.with_suffix(".png")):
-            if target.exists() and not overwrite:
-                raise InputError(f"{target} is there already; give --overwrite, another --seed or another --output")
+    inputs = [trained.checkpoint, trained.run.config, *inputs]
+    outputs = Outputs(inputs, overwrite, "give --overwrite, another --seed or another --output")
+    for sound in paths:
+        outputs.check(sound)
+        outputs.check(sound.with_suffix(".png"))
+    for path in more:
+        outputs.check(path)
+    outputs.check(next(iter(paths)).with_name(INDEX), PAGE)
 
 
 def fade_ends(waveform: Tensor, sample_rate: int) -> None:

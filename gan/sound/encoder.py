@@ -20,11 +20,15 @@ from joblib import effective_n_jobs
 from gan.backend import Backend, WorkerLost
 from gan.errors import InputError
 from gan.files import PART, remove_parts
+from gan.outputs import Mark, Outputs, shared_outputs
 from gan.progress import Progress
-from gan.sound.codec import Origin, encode_image, read_header
+from gan.sound.codec import Origin, encode_image, has_header, read_header
+from gan.sound.figure.pixels import open_picture
 from gan.sound.recording import find_recordings, read_recording_header, windows
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import magnitude_from_waveform
+
+_ADVICE = "give another folder for the images, or --overwrite"
 
 
 @dataclass
@@ -59,6 +63,7 @@ def encode_recordings(
     step_seconds: float | None = None,
     n_jobs: int = -1,
     backend: Backend | None = None,
+    overwrite: bool = False,
 ) -> EncodeReport:
     """Write the spectrogram images of a recording or of a folder tree of recordings.
 
@@ -75,12 +80,15 @@ def encode_recordings(
         n_jobs: Recordings at a time, in threads of this process; -1 for one per core.
         backend: Where else the work is to be done. Recordings and images must be at the same place there. Progress
             is told by recordings then, and not within them.
+        overwrite: Whether files in the images' places that are no images of `gan encode` are replaced; recordings
+            never are. Without it such a recording is skipped and reported.
 
     Returns:
         What was done.
 
     Raises:
-        InputError: If there are no recordings, the windows make no sense or the images cannot be written.
+        InputError: If there are no recordings, the windows make no sense, the images cannot be written, or those of the
+            only recording would replace other files.
     """
     step_seconds = window_seconds if step_seconds is None else step_seconds
     if not (math.isfinite(window_seconds) and math.isfinite(step_seconds)):
@@ -96,9 +104,14 @@ def encode_recordings(
     root = recordings if recordings.is_dir() else recordings.parent
     if images.is_dir():
         remove_parts(images)
-    cut = _Cut(root, images, settings, window_samples, step_samples)
+    cut = _Cut(root, images, settings, window_samples, step_samples, overwrite)
     seconds = {path: _seconds(path) for path in paths}
     report = EncodeReport()
+    for path, error in _refused(cut, paths).items():
+        if len(paths) == 1:
+            raise error
+        del seconds[path]
+        report.skipped.append(f"{path}: {error}")
     with Progress("encode", "recording", len(paths), sum(seconds.values())) as progress:
         if backend is None:
             _encode_here(cut, seconds, n_jobs, progress, report)
@@ -117,6 +130,7 @@ class _Cut:
     settings: SpectrogramSettings
     window_samples: int
     step_samples: int
+    overwrite: bool
 
     def target(self, path: Path) -> Path:
         """Where a recording's images go, up to their number."""
@@ -220,6 +234,63 @@ def _seconds(path: Path) -> float:
     return (header.n_samples or 0) / header.sample_rate
 
 
+def _refused(cut: _Cut, paths: list[Path]) -> dict[Path, InputError]:
+    """The recordings that share their images with another one, or whose images would replace a recording.
+
+    Also a recording whose images would replace any other file, if it is the only one. Of several recordings each looks
+    for such files when it is its turn, which may be on another machine.
+    """
+    targets = {path: cut.target(path) for path in paths}
+    refused = {
+        path: InputError(f"its images would be those of {other}; encode them into separate folders")
+        for path, other in shared_outputs(targets).items()
+    }
+    if cut.overwrite or len(paths) == 1:
+        inputs = Outputs(paths, cut.overwrite, _ADVICE)
+        for path, target in targets.items():
+            try:
+                _check_images(inputs, target, _n_images(path, cut))
+            except InputError as error:
+                refused[path] = error
+    return refused
+
+
+def _n_images(recording: Path, cut: _Cut) -> int:
+    """How many images a recording makes; 0 if its header does not say."""
+    try:
+        header = read_recording_header(recording, look_at_end=False)
+    except InputError:
+        return 0
+    n_samples = (header.n_samples or 0) * cut.settings.sample_rate / header.sample_rate
+    return 1 + max(0, math.ceil((n_samples - cut.window_samples) / cut.step_samples)) if n_samples else 0
+
+
+def _check_images(outputs: Outputs, target: Path, n_images: int) -> None:
+    """Refuse a recording if a file that may not be replaced is in the place of one of its images."""
+    index = 0
+    while index < n_images or (not n_images and os.path.lexists(_image_path(target, index))):
+        outputs.check(_image_path(target, index), _image_mark(target, index))
+        index += 1
+
+
+def _image_mark(target: Path, index: int) -> Mark:
+    """The mark of an image: its text. One that is no picture any more is known by those before and behind it."""
+
+    def found_in(path: Path) -> bool:
+        if has_header(path):
+            return True
+        beside = (_image_path(target, 0), _image_path(target, max(0, index - 1)), _image_path(target, index + 1))
+        if not any(other != path and has_header(other) for other in beside):
+            return False
+        try:
+            open_picture(path).close()
+        except InputError:
+            return True
+        return False
+
+    return Mark("image of gan encode", found_in)
+
+
 def _image_path(target: Path, index: int) -> Path:
     return target.with_name(f"{target.name}.{index:04d}.png")
 
@@ -237,6 +308,11 @@ def _encode_recording(
         return EncodeReport(skipped=[f"{recording}: cannot be opened on {host} ({error.strerror or error})"])
     if n_images := _n_images_there(target, relative, changed_ns, settings, window_samples, step_samples):
         return EncodeReport(n_recordings=1, n_kept=n_images)
+    outputs = Outputs(overwrite=cut.overwrite, advice=_ADVICE)
+    try:
+        _check_images(outputs, target, _n_images(recording, cut))
+    except InputError as error:
+        return EncodeReport(skipped=[f"{recording}: {error}"])
     report = EncodeReport(n_recordings=1)
     index = 0
     try:
@@ -250,6 +326,7 @@ def _encode_recording(
             if there:
                 report.n_kept += 1
             else:
+                outputs.check(path, _image_mark(target, index))
                 magnitude = magnitude_from_waveform(torch.from_numpy(window.waveform), settings)
                 try:
                     encode_image(path, magnitude, settings, origin)
@@ -276,13 +353,14 @@ class _WriteError(InputError):
 
 
 def _remove_images(target: Path, first: int) -> None:
-    """Remove a recording's images from an index on."""
+    """Remove a recording's images from an index on, and no file of somebody else."""
     stale: list[Path] = []
     while (path := _image_path(target, first + len(stale))).exists():
         stale.append(path)
     # The first goes last: as long as it is there, the next run sees that there is something left to remove.
     for path in reversed(stale):
-        path.unlink()
+        if has_header(path):
+            path.unlink()
 
 
 def _origin_there(path: Path, changed_ns: int, settings: SpectrogramSettings) -> Origin | None:

@@ -221,10 +221,21 @@ def write_recording(
             file = soundfile.SoundFile(part, "w", sample_rate, 1, subtype, format=path.suffix[1:].upper())
             with file:
                 if comment:
-                    file.comment = comment
+                    # Names of files need not be text.
+                    file.comment = comment.encode(errors="replace").decode()
                 file.write(waveform)
     except (OSError, soundfile.SoundFileError) as error:
         raise InputError(f"{path}: cannot be written ({error})") from error
+
+
+def has_comment(path: Path, start: str) -> bool:
+    """Whether a file is a sound file whose comment begins with some text; False if it cannot be read."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            comment: str = file.comment
+    except (OSError, RuntimeError, ValueError):
+        return False
+    return comment.startswith(start)
 
 
 class _Stream(soundfile.SoundFile):  # type: ignore[misc]

@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL.PngImagePlugin import PngImageFile
 
 from gan.errors import InputError
 from gan.files import atomic_write
+from gan.outputs import Mark
 from gan.sound.figure.figure import Figure, Layout
 from gan.sound.figure.pixels import Pixels, load_pixels, open_picture
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 # By which a page is told from the pictures beside it.
 REPORT_SUFFIX = ".report.png"
+_SOFTWARE = "gan decode --report"
 _PICTURE = 1600
 _ZOOM_CELLS = 12
 _GRID_COLOUR = "#00e5ff"
@@ -63,9 +66,20 @@ def write_report(figure: Figure, path: Path) -> None:
     page.suptitle(figure.path.name)
     try:
         with atomic_write(path) as part:
-            page.savefig(part, format="png", dpi=100)
+            page.savefig(part, format="png", dpi=100, metadata={"Software": _SOFTWARE})
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return PngImageFile(file).info.get("Software") == _SOFTWARE
+    except Exception:  # Pillow's reader raises whatever a damaged file leads it into.
+        return False
+
+
+REPORT = Mark("page of gan decode --report", _is_report)
 
 
 def _draw_picture(axes: "Axes", pixels: Pixels, layout: Layout) -> None:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gan.outputs import Mark
 from gan.plain import made_of
 from gan.sound.phase.cells import level_of
 from gan.sound.phase.compiled import compiled
@@ -31,6 +32,8 @@ _CLIP, _SCALE = np.float32(7.0), np.float32(0.3)
 _OVERLAP = 4
 _CELLS_AT_ONCE = 4096
 _FORMAT = Format("phase steps 1", "weights", "weights of `gan train-phase`")
+
+WEIGHTS_MARK = Mark("file of weights of gan train-phase", _FORMAT.found_in)
 
 
 class PhaseSteps(nn.Module):
