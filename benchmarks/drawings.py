@@ -14,13 +14,13 @@ import matplotlib as mpl
 
 mpl.use("agg")
 
-import librosa  # noqa: E402  matplotlib's renderer is chosen first
-import librosa.display  # noqa: E402
-import numpy as np  # noqa: E402
-import scipy.signal  # noqa: E402
-import soundfile  # noqa: E402
-from matplotlib import pyplot as plt  # noqa: E402
-from PIL import Image  # noqa: E402
+import librosa
+import librosa.display
+import numpy as np
+import scipy.signal
+import soundfile
+from matplotlib import pyplot as plt
+from PIL import Image
 
 RATE = 22050
 TONES = (440.0, 660.0, 880.0, 550.0)
@@ -121,6 +121,7 @@ def kinds() -> list[Kind]:
     mel = replace(base, feature="mel", y_axis="mel", size=(12, 8), given=("y_axis", "n_mels", "n_fft", "seconds"))
     recipe = Kind("recipe", cmap="gray", size=(20, 20), dpi=50, bar=False, title=False, off=True, fill=True)
     both = ("n_fft", "hop_length", "seconds")
+    turned = ("n_fft", "seconds", "upside_down")
     cut = ("n_fft", "seconds", "min_hz", "max_hz", "y_axis")
     sox = Kind("sox", "sox", n_fft=1024, hop=RATE // 200, top_db=120, arguments=(), given=(*both, "range_db"))
 
@@ -161,7 +162,7 @@ def kinds() -> list[Kind]:
         like(imshow, "imshow_large", size=(14, 10)),
         like(imshow, "imshow_2048", n_fft=2048),
         like(imshow, "imshow_magma_off", cmap="magma", off=True, bar=False, title=False, save=alone),
-        like(imshow, "imshow_upper", arguments={"aspect": "auto"}, upside_down=True, given=("n_fft", "seconds", "upside_down")),
+        like(imshow, "imshow_upper", arguments={"aspect": "auto"}, upside_down=True, given=turned),
         gouraud,
         like(gouraud, "gouraud_2048", n_fft=2048),
         like(scipys, "scipy_db", given=both),
@@ -209,7 +210,7 @@ def kinds() -> list[Kind]:
         like(large, "dark", style="dark_background"),
         like(short, "ggplot", style="ggplot"),
         like(short, "seaborn", style="seaborn-v0_8"),
-        like(large, "upside_down", axes={"ylim": (RATE / 2, 0)}, upside_down=True, given=("n_fft", "seconds", "upside_down")),
+        like(large, "upside_down", axes={"ylim": (RATE / 2, 0)}, upside_down=True, given=turned),
         like(large, "subplots", wave=True),
         like(short, "subplots_short", wave=True),
         like(mel, "mel_128"),
@@ -325,13 +326,48 @@ def draw(kind: Kind, y: Any, path: Path) -> Shown:
     if kind.y_axis == "log":
         rows = np.flatnonzero(hz < sides[0] * hz[1] / 5.8)
     options = {
-        "n_fft": kind.n_fft, "hop_length": hop, "win_length": win, "range_db": round(range_db, 2),
-        "seconds": round(float(min(end, 4.0) - max(0, start)), 3), "colormap": kind.cmap or (
-            "viridis" if kind.how != "specshow" else "magma"), "upside_down": kind.upside_down, "box": [round(x) for x in box],
-        "values": kind.scale, "max_hz": min(high, RATE / 2), "min_hz": low, "sample_rate": RATE,
+        "sample_rate": RATE,
+        "n_fft": kind.n_fft,
+        "hop_length": hop,
+        "win_length": win,
+        "seconds": round(min(end, 4.0) - max(0, start), 3),
         "y_axis": "mel" if kind.feature == "mel" else "log" if kind.y_axis == "log" else "linear",
-    } | ({"n_mels": kind.n_mels} if kind.feature == "mel" else {})  # fmt: skip
+        "min_hz": low,
+        "max_hz": min(high, RATE / 2),
+        "values": kind.scale,
+        "upside_down": kind.upside_down,
+        "box": [round(side) for side in box],
+    }
+    if kind.feature == "mel":
+        options["n_mels"] = kind.n_mels
+    if kind.scale == "db":
+        options["range_db"] = round(range_db, 2)
+    if kind.how != "sox":
+        options["colormap"] = kind.cmap or ("magma" if kind.how == "specshow" else "viridis")
     return Shown(level_db, hz, rows, columns, floor_db, max(0.0, start), options)
+
+
+def mesh(kind: Kind, axes: Any, y: Any, numbers: Any, hz: Any, seconds: Any) -> Any:
+    """What is drawn on the axes."""
+    colors = {"cmap": kind.cmap} if kind.cmap else {}
+    if kind.how == "specgram":
+        return axes.specgram(y, NFFT=kind.n_fft, Fs=RATE, noverlap=kind.n_fft - kind.hop, **colors)[3]
+    if kind.how == "imshow":
+        return axes.imshow(numbers, **colors, **kind.arguments)
+    if kind.how != "specshow":
+        shading = {"shading": "gouraud"} if kind.how == "gouraud" else {}
+        return axes.pcolormesh(seconds, hz, numbers, **colors, **shading)
+    return librosa.display.specshow(
+        numbers,
+        sr=RATE,
+        n_fft=kind.n_fft,
+        hop_length=kind.hop or (kind.win or kind.n_fft) // 4,
+        x_axis=kind.x_axis,
+        y_axis=kind.y_axis,
+        ax=axes,
+        **colors,
+        **kind.arguments,
+    )
 
 
 def draw_by_matplotlib(kind: Kind, y: Any, numbers: Any, hz: Any, seconds: Any, path: Path) -> list[float]:
@@ -346,18 +382,7 @@ def draw_by_matplotlib(kind: Kind, y: Any, numbers: Any, hz: Any, seconds: Any, 
             above.plot(np.arange(len(y)) / RATE, y)
         else:
             axes = figure.add_subplot()
-        colors = {"cmap": kind.cmap} if kind.cmap else {}
-        if kind.how == "specshow":
-            drawn = librosa.display.specshow(
-                numbers, sr=RATE, n_fft=kind.n_fft, hop_length=kind.hop or (kind.win or kind.n_fft) // 4, ax=axes,
-                x_axis=kind.x_axis, y_axis=kind.y_axis, **colors, **kind.arguments)  # fmt: skip
-        elif kind.how == "specgram":
-            drawn = axes.specgram(y, NFFT=kind.n_fft, Fs=RATE, noverlap=kind.n_fft - kind.hop, **colors)[3]
-        elif kind.how == "imshow":
-            drawn = axes.imshow(numbers, **colors, **kind.arguments)
-        else:
-            shading = {"shading": "gouraud"} if kind.how == "gouraud" else {}
-            drawn = axes.pcolormesh(seconds, hz, numbers, **colors, **shading)
+        drawn = mesh(kind, axes, y, numbers, hz, seconds)
         axes.set(**kind.axes)
         if kind.off:
             axes.axis("off")
@@ -376,7 +401,7 @@ def draw_by_matplotlib(kind: Kind, y: Any, numbers: Any, hz: Any, seconds: Any, 
         if kind.save.get("bbox_inches") == "tight":
             around = figure.get_tightbbox().padded(kind.save.get("pad_inches", 0.1))
             left, bottom, height = (kind.dpi * side for side in (around.x0, around.y0, around.height))
-        figure.savefig(path, **{"dpi": kind.dpi} | kind.save)
+        figure.savefig(path, format="png", dpi=kind.dpi, **kind.save)
         box = axes.bbox
         found = [box.x0 - left, height - (box.y1 - bottom), box.x1 - left, height - (box.y0 - bottom)]
         plt.close(figure)
@@ -399,7 +424,6 @@ def changed(path: Path, box: list[float], how: str, *arguments: Any) -> list[flo
     """Change a picture and the box in it: jpeg QUALITY, palette [COLORS], resize FILTER FACTOR, screenshot."""
     image = Image.open(path).convert("RGB")
     if how == "jpeg":
-        # The name stays, as it is by their beginning that pictures are told from each other.
         image.save(path, format="JPEG", quality=arguments[0])
         return box
     if how == "palette":
@@ -422,13 +446,17 @@ def changed(path: Path, box: list[float], how: str, *arguments: Any) -> list[flo
 
 def drawing_of(kind: Kind, sounds: str, music: str | None, folder: Path) -> tuple[Path, Shown]:
     """A figure and what it shows, drawn if it is not there."""
-    code = "".join(inspect.getsource(each) for each in (recording, matrix, draw, draw_by_matplotlib, draw_by_sox, changed))
+    code = "".join(
+        inspect.getsource(each) for each in (recording, matrix, draw, mesh, draw_by_matplotlib, draw_by_sox, changed)
+    )
     key = hashlib.sha256(f"{kind}{sounds}{music}{code}".encode()).hexdigest()[:12]
-    path = folder / f"{kind.name}_{sounds}_{key}.png"
+    path = folder / f"{kind.name}_{sounds}_{key}{'.jpg' if kind.is_lossy else '.png'}"
     truth = path.with_suffix(".npz")
     if not truth.exists():
         shown = draw(kind, recording(sounds, music), path)
-        np.savez(truth, **{name: json.dumps(value) if name == "options" else value for name, value in vars(shown).items()})
+        np.savez(
+            truth, **{name: json.dumps(value) if name == "options" else value for name, value in vars(shown).items()}
+        )
     with np.load(truth) as arrays:
         values = dict(arrays)
     values["options"] = json.loads(str(values["options"]))
