@@ -53,7 +53,7 @@ def pluck(f0: float, rng: np.random.Generator, *, t60: float, damping: float, po
 
     The loop y[n] = x[n] + (h * y)[n - period] is solved as Y = X / (1 - H z^-period), on a circle outside the unit
     circle: there the period need not be whole, and what comes round after the transform's length is 80 dB down. The
-    way back to the unit circle grows by 64 dB, and with it whatever the fractional delay rings at the Nyquist frequency:
+    way back to the unit circle grows by 64 dB, and with it what the fractional delay rings at the Nyquist frequency:
     BAND_LIMIT takes that away first.
 
     Args:

@@ -30,7 +30,7 @@ _S = 1j * np.fft.rfftfreq(N_TRANSFORM, 1 / SAMPLE_RATE).astype(np.complex128)
 # A response with a step at the Nyquist frequency, as a fractional delay or a resonance has, rings there for long.
 _TAPER_HZ = (7000.0, 8000.0)
 BAND_LIMIT: Array = 0.5 + 0.5 * np.cos(math.pi * np.interp(_S.imag, _TAPER_HZ, (0, 1)))
-"""Response that falls from 1 to 0 below the Nyquist frequency, on the frequencies of a transform of N_TRANSFORM samples."""
+"""Response that falls from 1 to 0 below the Nyquist frequency, on the frequencies of N_TRANSFORM samples."""
 
 
 def decay(t60: ArrayLike, time: Array = TIME) -> Array:
