@@ -12,7 +12,7 @@ from gan.errors import InputError
 from gan.listen.clips import Clip, Clips, Moment
 from gan.run import Run
 
-_NAME = re.compile(r"(real|inverted|sample)_(\d+)(?:_(.*))?", re.DOTALL)
+_NAME = re.compile(r"(real|inverted|sample)_(\d{1,9})(?:_(.*))?", re.DOTALL)
 _NEIGHBOUR = "_neighbour"
 
 
