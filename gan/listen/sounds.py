@@ -60,10 +60,9 @@ class Sound(NamedTuple):
             with open_as_named(clip.sound) as file:
                 rate, n_samples = file.samplerate, file.frames
                 if n_samples * file.channels > _MOST_SAMPLES or n_samples > _MOST_SECONDS * rate:
-                    raise InputError(
-                        f"{clip.sound}: cannot be read as sound (it claims {file.channels} x {n_samples} samples at {rate} Hz, "
-                        f"where a clip has at most {_MOST_SAMPLES} and {_MOST_SECONDS:g} s)"
-                    )
+                    claimed = f"it claims {file.channels} x {n_samples} samples at {rate} Hz"
+                    most = f"a clip has at most {_MOST_SAMPLES} and {_MOST_SECONDS:g} s"
+                    raise InputError(f"{clip.sound}: cannot be read as sound ({claimed}, {most})")
                 # Not all at once: a damaged header may claim any number of samples.
                 blocks = [np.empty(0, np.float32)]
                 while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
