@@ -31,7 +31,7 @@ from gan.evaluate.latents import Latent
 from gan.exported import Exported
 from gan.info.place import describe
 from gan.listen.page import write_page
-from gan.run import Run, checkpoints_of, newest_run
+from gan.run import checkpoints_of, newest_run
 from gan.sound.codec import Origin, encode_image
 from gan.sound.figure.options import FigureOptions
 from gan.sound.figure.reader import peak_bytes, read_figure
@@ -345,18 +345,17 @@ class Stranger(ClipsFolder):
             lambda: _said(listen([run], self.folder / "page.html", link=draw.random() < 0.3)),
             lambda: write_page(run / "played"),
             lambda: describe(run),
-            lambda: untrained(Run(run), run / "none.ckpt"),
         ]
 
     def swell(self, draw: Draw, sound: Path) -> None:
         """A sound of nothing, long, of many channels, of any rate or format."""
         container, channels, rate = draw.choice((("FLAC", 8, 655_350), ("FLAC", 8, 655_350), ("WAV", 300, 2**31 - 1)))
         n_channels = draw.choice((1, 1, 1, 2, channels))
-        n_frames = int(10 ** draw.uniform(0, 7.5)) // n_channels
+        n_frames = int(10 ** draw.uniform(0, 7)) // n_channels
         rates = (1, 2, 8000, 48_000, rate)
         with soundfile.SoundFile(sound, "w", draw.choice(rates), n_channels, "PCM_16", format=container) as file:
             file.comment = draw.choice(
-                ("", f"made {'9' * 200}.00 dB quieter so that it does not clip", "<script>" * 9999)
+                ("a", f"made {'9' * 200}.00 dB quieter so that it does not clip", "<script>" * 500)
             )
             for block in range(0, min(n_frames, 2**24 if container == "FLAC" else 2**20), 2**18):
                 file.write(np.zeros((min(2**18, n_frames - block), n_channels), np.int16))
@@ -364,7 +363,7 @@ class Stranger(ClipsFolder):
     def repaint(self, draw: Draw, sound: Path) -> None:
         """A picture of another format than its name says, or of many pixels."""
         kind = draw.choice(("JPEG", "JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"))
-        size = tuple(int(10 ** draw.uniform(0, 4.2 if kind in ("JPEG", "PNG") else 3)) for _ in range(2))
+        size = tuple(int(10 ** draw.uniform(0, 3.7 if kind in ("JPEG", "PNG") else 3)) for _ in range(2))
         mode = "1" if kind == "PNG" else draw.choice(("L", "RGB"))
         options = {"progressive": draw.random() < 0.3} if kind == "JPEG" else {}
         PIL.Image.new(mode, size).save(sound.with_suffix(".jpg"), kind, **options)

@@ -307,7 +307,8 @@ class TestNothingIsFilled:
             assert "a list of 9" in (copied.folder / "listen" / "index.html").read_text()
             assert trained("--resume", copied.folder) == 2
             assert "its aliases unfold to more than 100000 values" in capsys.readouterr().err
-        assert "its aliases unfold" in refused("sample", copied.folder)
+            if after.startswith("class_path"):
+                assert "its aliases unfold to more than 100000 values" in refused("sample", copied.folder)
         # Merge keys multiply while the text is read.
         merge = ["a0: &a0 {x: 1}", *(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 10))]
         copied.config.write_text("\n".join([*merge, whole]))

@@ -270,7 +270,8 @@ def test_a_decoder_that_is_behind_the_end(tmp_path: Path, monkeypatch: pytest.Mo
         read_excerpt(path, 8000, 0.0, 2000)
 
 
-LOUD = np.float32(2.3) * np.sin(np.arange(8000, dtype=np.float32) / 9) * np.linspace(0.2, 1, 8000, dtype=np.float32)
+LOUD = np.sin(np.arange(8000) / 9) * np.linspace(0.2, 1, 8000)
+LOUD = (LOUD * 2.3 / np.abs(LOUD).max()).astype(np.float32)
 
 
 @pytest.mark.parametrize(
@@ -278,7 +279,7 @@ LOUD = np.float32(2.3) * np.sin(np.arange(8000, dtype=np.float32) / 9) * np.lins
 )
 @pytest.mark.parametrize("peak", [0.5, 0.9989, 0.9991, 1.0, 2.3, 1e30])
 def test_nothing_is_clipped_and_the_gain_is_said(tmp_path, suffix, subtype, peak):
-    waveform = (LOUD / np.abs(LOUD).max() * peak).astype(np.float32)
+    waveform = (LOUD / 2.3 * peak).astype(np.float32)
     path = tmp_path / f"a.{suffix}"
     fitted = write_recording(path, waveform, 8000, subtype, comment="of a test")
     with soundfile.SoundFile(path) as file:

@@ -196,10 +196,10 @@ def test_buzz():
 def test_louder_than_full_scale(factor, said):
     """Full scale is twice the peak of the loudest real crop."""
     loudest = sounds(16).abs().max()
-    played = sounds(4, 16)
+    played = sounds(20, 16)
     played *= factor * loudest / played.abs().amax(1, keepdim=True)
     played[3] = 0.0
-    samples = traits(images_of(sounds(4, 16)), played)
+    samples = traits(images_of(sounds(20, 16)), played)
     assert float(samples.peak_db.max()) == pytest.approx(20 * math.log10(factor * float(loudest)), abs=1e-3)
     assert float(samples.peak_db[3]) == -200
     symptom = symptoms.overload(samples, REAL)
