@@ -16,7 +16,6 @@ from typing import Any
 import yaml
 
 from gan.errors import InputError
-from gan.files import refuse_pipes
 from gan.plain import made_of
 
 # A configuration has 5 kB, and none of its parts so many keys.
@@ -41,8 +40,10 @@ def read_yaml(path: Path) -> Any:
     Raises:
         OSError, ValueError, yaml.YAMLError, RecursionError: If it cannot be read, or is larger than any configuration.
     """
-    refuse_pipes(path)
-    if (size := path.stat().st_size) > _MOST_BYTES:
+    size = path.stat().st_size
+    if not path.is_file():
+        raise ValueError("no file")
+    if size > _MOST_BYTES:
         raise ValueError(f"{size} bytes, where a configuration has at most {_MOST_BYTES}")
     return yaml.load(path.read_text(encoding="utf-8"), _Loader)
 

@@ -129,7 +129,7 @@ class Answers:
             number, answer = (entry.get(name) if isinstance(entry, dict) else None for name in ("trial", "answer"))
             if type(number) is not int or not 0 <= number < len(key.trials):
                 raise InputError(
-                    f"{path}: answers trial {shown(number)}, but the test has trials 0 to {len(key.trials) - 1}"
+                    f"{path}: answers trial {number!r:.60}, but the test has trials 0 to {len(key.trials) - 1}"
                 )
             if number in given:
                 raise InputError(f"{path}: answers trial {number} twice")
@@ -139,7 +139,7 @@ class Answers:
             # By type too: True is 1, and so is 1.0.
             if type(answer) not in {int, str} or answer not in possible:
                 raise InputError(
-                    f"{path}: answer {shown(answer)!r} to trial {number}; possible are {', '.join(map(str, possible))}"
+                    f"{path}: answer {answer!r:.60} to trial {number}; possible are {', '.join(map(str, possible))}"
                 )
             given[number] = answer
         if missing := len(key.trials) - len(given):
