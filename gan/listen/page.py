@@ -4,10 +4,9 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-import soundfile
-
 from gan.files import atomic_write
 from gan.outputs import generator_tag, page_mark
+from gan.sound.recording import open_as_named
 
 INDEX = "index.html"
 
@@ -15,6 +14,8 @@ _GENERATOR = "gan: sounds of a folder"
 # Pages of versions before the tag begin so.
 PAGE = page_mark("page of sounds of gan", _GENERATOR, "<title>Sounds of ", "height: 14rem; filter: brightness(0.75)")
 
+# Of a comment that is shown: a FLAC file's may be 16 MB.
+_MOST_LETTERS = 1000
 _SUFFIXES = {".wav", ".flac"}
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -54,9 +55,9 @@ def write_page(folder: Path) -> Path:
         picture = path.with_suffix(".png")
         if picture.exists():
             try:
-                with soundfile.SoundFile(path) as file:
-                    comment = file.comment
-            except (OSError, RuntimeError):
+                with open_as_named(path) as file:
+                    comment = file.comment[:_MOST_LETTERS]
+            except (OSError, RuntimeError, ValueError):
                 # What else lies in the folder: a player that stays silent is enough.
                 comment = ""
             words = {"name": path.name, "comment": comment}
@@ -76,5 +77,6 @@ def write_page(folder: Path) -> Path:
                 sounds="\n".join(sounds),
             ),
             encoding="utf-8",
+            errors="replace",
         )
     return page
