@@ -8,7 +8,8 @@ from gan.sound.figure.box import Box, find_box, given_box
 from gan.sound.figure.cells import between, cell_means
 from gan.sound.figure.colormap import identify
 from gan.sound.figure.figure import Figure, Layout, Notes
-from gan.sound.figure.grid import Grid, Side, assumed, changes_along, even_edges, find_even_grid, is_found
+from gan.sound.figure.even import find_even_grid
+from gan.sound.figure.grid import Grid, Side, assumed, changes_along, even_edges, is_found
 from gan.sound.figure.options import FigureOptions
 from gan.sound.figure.pixels import Pixels
 from gan.sound.figure.rows import find_rows, frequencies
@@ -86,11 +87,11 @@ def read_drawn(pixels: Pixels, lossy: bool, options: FigureOptions, notes: Notes
 
 
 def _side(pixels: Pixels, box: Box, lossy: bool, vertical: bool) -> Side:
-    changes = changes_along(pixels, box.inside, vertical, lossy)
+    changes, smoothness, bends = changes_along(pixels, box.inside, vertical, lossy)
     start = box.inside[1] if vertical else box.inside[0]
     # From the bottom up, as frequencies go.
     low, high = (box.edges[3], box.edges[1]) if vertical else (box.edges[0], box.edges[2])
-    return Side(changes, start, low, high, box.slack, lossy)
+    return Side(changes, start, low, high, box.slack, lossy, smoothness, bends)
 
 
 def _sample(pixels: Pixels, box: Box) -> NDArray[np.uint8]:

@@ -5,6 +5,7 @@ import dataclasses
 from gan.errors import InputError
 from gan.sound.figure.axis import log_edges, mel_edges
 from gan.sound.figure.figure import Notes
+from gan.sound.figure.even import find_even_grid
 from gan.sound.figure.grid import (
     MIN_CONFIDENCE,
     Ends,
@@ -12,7 +13,6 @@ from gan.sound.figure.grid import (
     Side,
     assumed,
     even_edges,
-    find_even_grid,
     find_grid,
     fit,
     is_found,
