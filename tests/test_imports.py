@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 GAN = Path(__file__).parent.parent / "gan"
-BASE = {"errors", "files", "seed", "progress", "stopping", "plain", "nulls", "refusing", "backend", "tensors"}
+BASE = {"errors", "files", "seed", "progress", "stopping", "plain", "nulls", "refusing", "backend", "tensors", "walk"}
 ALLOWED = {
     "errors": set(),
     "files": {"errors"},
@@ -20,6 +20,7 @@ ALLOWED = {
     "senseless": {"errors"},
     "backend": {"errors"},
     "tensors": {"errors", "files"},
+    "walk": set(),
     "sound": BASE | {"sound"},
     "model": BASE | {"model"},
     "data": BASE | {"data", "sound"},

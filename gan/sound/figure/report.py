@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gan.errors import InputError
-from gan.files import atomic_write
+from gan.files import atomic_write, unwritable
 from gan.sound.figure.figure import Figure, Layout
 from gan.sound.figure.pixels import Pixels, load_pixels, open_picture
 
@@ -65,7 +64,7 @@ def write_report(figure: Figure, path: Path) -> None:
         with atomic_write(path) as part:
             page.savefig(part, format="png", dpi=100)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise unwritable(path, error) from error
 
 
 def _draw_picture(axes: "Axes", pixels: Pixels, layout: Layout) -> None:
