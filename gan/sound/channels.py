@@ -60,6 +60,7 @@ _USUAL = {6: "5.1", 8: "7.1"}
 _CANCELLED = 0.5
 # Share of a recording's energy that has to be in such blocks: a moment of an effect is no fault.
 _MIN_SHARE = 0.1
+_MEASURED_FRAMES = 1 << 14
 _SILENCE = 1e-12
 _MOST_DB = 120.0
 
@@ -129,7 +130,8 @@ class Mixdown:
         else:
             mix = block @ self._weights
         if self._n_channels > 1:
-            self._measure(block, mix)
+            for start in range(0, len(block), _MEASURED_FRAMES):
+                self._measure(block[start:][:_MEASURED_FRAMES], mix[start:][:_MEASURED_FRAMES])
         return mix
 
     def notes(self, option: str = "--channel") -> list[str]:
@@ -143,8 +145,8 @@ class Mixdown:
         taken = f"{option} left or right takes one" if self._n_channels == 2 else f"{option} N takes one of them"
         found = [f"{self._guess}; {taken}"] if self._guess else []
         if self._n_cancelled and self._cancelled > _MIN_SHARE * self._energy:
-            ratio = self._cancelled / self._n_channels / max(self._left, _SILENCE * self._cancelled)
-            down_db = min(_MOST_DB, 10.0 * math.log10(ratio))
+            ratio = self._n_channels * self._left / self._cancelled
+            down_db = -10.0 * math.log10(max(ratio, 10.0 ** (-_MOST_DB / 10.0)))
             seconds, of = self._n_cancelled / self._sample_rate, self._n_frames / self._sample_rate
             found.append(
                 f"the mix is {down_db:.1f} dB quieter than its {self._n_channels} channels for {seconds:.1f} of "
@@ -165,7 +167,7 @@ class Mixdown:
         layout = self._layout or (("L", "R") if self._n_channels == 2 else ())
         if _SIDES[self.channel] not in layout:
             raise InputError(
-                f"{self._path}: which of {self._n_channels} channels is the {self.channel} one is unknown; give its number"
+                f"{self._path}: which of {self._n_channels} channels is {self.channel} is unknown; give its number"
             )
         return layout.index(_SIDES[self.channel])
 

@@ -11,6 +11,7 @@ _RIFF_START = 12
 _MOST_CHUNKS = 100
 _MOST_HEADER = 1 << 20
 _LARGEST_32 = 0xFFFFFFFF
+_LARGEST_64 = 0xFFFFFFFFFFFFFFFF
 _AU_START = 24
 _CAF_START = 8
 _CAF_CHUNK = 12
@@ -77,7 +78,7 @@ def _closed_wav(file: BinaryIO, start: bytes, length: int) -> tuple[bytes, int] 
         content = place + _CHUNK
         if name == b"data":
             rest = length - content
-            unknown = size in (0, _LARGEST_32) if size64 is None else size64 == 0
+            unknown = size in (0, _LARGEST_32) if size64 is None else size64 in (0, _LARGEST_64)
             # libsndfile knows what the largest number means, unless the file is still longer.
             if not (unknown and rest > 0) or (size64 is None and size == _LARGEST_32 and rest <= _LARGEST_32):
                 return None
