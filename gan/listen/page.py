@@ -6,7 +6,6 @@ from urllib.parse import quote
 
 from gan.files import atomic_write
 from gan.outputs import generator_tag, page_mark
-from gan.sound.recording import open_as_named
 
 INDEX = "index.html"
 
@@ -50,6 +49,8 @@ def write_page(folder: Path) -> Path:
     Returns:
         The page.
     """
+    from gan.sound.recording import open_as_named
+
     sounds = []
     for path in sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES):
         picture = path.with_suffix(".png")
