@@ -25,12 +25,12 @@ def log_edges(sample_rate: float) -> Callable[[int, Ends], Edges]:
     return edges
 
 
-def mel_edges(max_hz: float) -> Callable[[int, Ends], Edges]:
+def mel_edges(min_hz: float, max_hz: float) -> Callable[[int, Ends], Edges]:
     """Edges of mel bands on librosa's y_axis="mel", from 0 (bottom) to 1, by number of bands and ends."""
     from librosa import mel_frequencies
 
     def edges(n: int, ends: Ends) -> Edges:
-        centres = mel_frequencies(n_mels=n, fmin=0.0, fmax=max_hz)
+        centres = mel_frequencies(n_mels=n, fmin=min_hz, fmax=max_hz)
         middles = 0.5 * (centres[1:] + centres[:-1])
         first, last = centres[0], centres[-1]
         if ends == "whole":
@@ -38,6 +38,12 @@ def mel_edges(max_hz: float) -> Callable[[int, Ends], Edges]:
         return _scaled(np.concatenate([[first], middles, [last]]), *_MEL)
 
     return edges
+
+
+def scaled(frequencies: NDArray[np.floating], low: float, high: float) -> Edges:
+    """Places of frequencies in Hz on librosa's y_axis="log" between two others, from 0 to 1."""
+    ends = np.array([low, high])
+    return _scaled(np.concatenate([ends[:1], frequencies, ends[1:]]), *_LOG)[1:-1]
 
 
 def _scaled(frequencies: NDArray[np.floating], linear_up_to: float, linear_scale: float) -> Edges:

@@ -3,15 +3,17 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from gan.sound.figure.grid import TIE, Edges
+from gan.sound.figure.grid import TIE, Grid
 from gan.sound.figure.pixels import Pixels
 
 # Rows of pixels of one cell that are averaged at most: enough to average out the noise of a JPEG.
 _MAX_ROWS = 10
+# How near to the border of two pixels both are averaged.
+_BETWEEN_PIXELS = 0.25
 
 
 def cell_means(
-    pixels: Pixels, inside: tuple[int, int, int, int], row_edges: Edges, column_edges: Edges, margin: int
+    pixels: Pixels, inside: tuple[int, int, int, int], row_grid: Grid, column_grid: Grid, margin: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float32]]:
     """Mean colour inside each cell.
 
@@ -20,8 +22,8 @@ def cell_means(
     Args:
         pixels: The picture.
         inside: Left, top, right and bottom of the spectrogram.
-        row_edges: Shape (n_rows + 1,), in pixels from the top; ascending or descending.
-        column_edges: Shape (n_columns + 1,), in pixels from the left, ascending.
+        row_grid: The rows, in pixels from the top; ascending or descending.
+        column_grid: The columns, in pixels from the left, ascending.
         margin: Pixels at a cell's sides that are left out where it is large enough, because JPEG mixes neighbours.
 
     Returns:
@@ -29,8 +31,8 @@ def cell_means(
         cells in those, 0 to 255, with a third axis of 3 for pictures in colour.
     """
     left, top, right, bottom = inside
-    rows = _spans(row_edges, top, bottom, margin, _MAX_ROWS)
-    columns = _spans(column_edges, left, right, margin, None)
+    rows = _spans(row_grid, top, bottom, margin, _MAX_ROWS)
+    columns = _spans(column_grid, left, right, margin, None)
     has_row, has_column = rows[:, 1] > rows[:, 0], columns[:, 1] > columns[:, 0]
     starts = (columns[has_column] - left).reshape(-1)
     widths = np.diff(columns[has_column], axis=1)[:, 0]
@@ -49,8 +51,11 @@ def cell_means(
     return has_row, has_column, means
 
 
-def _spans(edges: Edges, low: int, high: int, margin: int, longest: int | None) -> NDArray[np.intp]:
+def _spans(grid: Grid, low: int, high: int, margin: int, longest: int | None) -> NDArray[np.intp]:
     """First and last (exclusive) pixel that is averaged for each cell, shape (n, 2)."""
+    if grid.smooth and grid.pitch > 1:
+        return _middles(grid, low, high)
+    edges = grid.edges
     sides = np.sort(np.stack([edges[:-1], edges[1:]], axis=1), axis=1)
     # The pixel of an edge that lies in its middle is either cell's, as matplotlib's arithmetic happened to round.
     rounded: NDArray[np.intp] = np.floor(sides + 0.5 + np.array([TIE, -TIE])).astype(np.intp)
@@ -64,6 +69,21 @@ def _spans(edges: Edges, low: int, high: int, margin: int, longest: int | None) 
     spans[:, 0] += cut
     spans[:, 1] -= cut
     return spans
+
+
+def _middles(grid: Grid, low: int, high: int) -> NDArray[np.intp]:
+    """The pixel at the middle of each cell, or the two beside it: the neighbours' colours reach into the others."""
+    edges = grid.edges.copy()
+    if grid.ends == "clipped":
+        # The middle of a clipped cell is the end of the axis.
+        edges[0] -= edges[1] - edges[0]
+        edges[-1] += edges[-1] - edges[-2]
+    middles = 0.5 * (edges[:-1] + edges[1:])
+    near = np.rint(middles).astype(np.intp)
+    first = np.where(np.abs(middles - near) < _BETWEEN_PIXELS, near - 1, np.floor(middles).astype(np.intp))
+    first = first.clip(low, high - 1)
+    last = np.where(np.abs(middles - near) < _BETWEEN_PIXELS, near + 1, np.floor(middles).astype(np.intp) + 1)
+    return np.stack([first, last.clip(first + 1, high)], axis=1)
 
 
 def between(values: NDArray[np.float32], has: NDArray[np.bool_], axis: int) -> NDArray[np.float32]:

@@ -6,20 +6,18 @@ from numpy.typing import NDArray
 from gan.errors import InputError
 from gan.sound.figure.box import Box, find_box, given_box
 from gan.sound.figure.cells import between, cell_means
+from gan.sound.figure.columns import check_length, find_columns
 from gan.sound.figure.colormap import identify
 from gan.sound.figure.figure import Figure, Layout, Notes
-from gan.sound.figure.grid import Grid, Side, assumed, changes_along, even_edges, find_even_grid, is_found
+from gan.sound.figure.even import find_even_grid
+from gan.sound.figure.grid import Grid, Side, changes_along, is_found
 from gan.sound.figure.options import FigureOptions
 from gan.sound.figure.pixels import Pixels
-from gan.sound.figure.rows import find_rows, frequencies
+from gan.sound.figure.rows import find_rows, frequencies, given_extent
 from gan.sound.figure.shade import find_colormap, upright, values_of
 from gan.sound.figure.ticks import lowest_tick
 from gan.sound.settings import SpectrogramSettings
 
-# Length of the recipe's pictures, which have no margins.
-_SECONDS = 60.0
-# In pixels: nobody draws 60 s on less.
-_MIN_USUAL_COLUMN = 0.25
 # Pixels from which colours are identified.
 _N_SAMPLES = 20_000
 
@@ -46,20 +44,24 @@ def read_drawn(pixels: Pixels, lossy: bool, options: FigureOptions, notes: Notes
     across = find_even_grid(horizontal)
     if not is_found(across) and _may_be_array(pixels, box, lossy, options):
         return None
+    extent = given_extent(options)
     y_axis, up = find_rows(vertical, options, notes)
     sample = _sample(pixels, box)
     if not is_found(across) and up is None:
         _require_other_evidence(sample, pixels.grey, lossy, options, notes)
     colormap = find_colormap(sample, pixels.grey, lossy, options, notes)
     # Where rows are counted, they say better than ticks where the axis begins.
-    zero = lowest_tick(pixels, box) if up is None and y_axis == "linear" and box.slack else None
-    rows, n_fft, bands = frequencies(vertical, y_axis, up, zero, options, notes)
-    settings = _settings(n_fft, options)
+    zero = lowest_tick(pixels, box) if up is None and y_axis == "linear" and box.slack and extent is None else None
+    axis = frequencies(vertical, y_axis, up, zero, extent, options, notes)
+    rows, bands = axis.rows, axis.bands
     whole = box.inside == (0, 0, pixels.width, pixels.height)
-    columns = _columns(horizontal, across, whole, settings, options, notes)
+    counted = across if is_found(across) and not across.smooth else None
+    columns, hop_length = find_columns(horizontal, counted, axis.n_fft, options.seconds, whole, options, notes)
+    check_length(columns.n, hop_length, axis.n_fft, options, notes)
+    settings = _settings(axis.n_fft, hop_length, options)
     # JPEG's colours are half as sharp as its light.
     margin = 2 if lossy and not pixels.grey and min(rows.cell, columns.cell) >= 8 else 1
-    has_row, has_column, means = cell_means(pixels, box.inside, rows.edges, columns.edges, margin)
+    has_row, has_column, means = cell_means(pixels, box.inside, rows, columns, margin)
     pixels.close()
     if means.size == 0:
         raise InputError(f"{notes.path}: no cell has a pixel of its own; give the right --n_fft, --seconds or --box")
@@ -68,10 +70,10 @@ def read_drawn(pixels: Pixels, lossy: bool, options: FigureOptions, notes: Notes
     values = values_of(means, colormap, options, notes)
     values = upright(between(between(values, has_row, 0), has_column, 1), options, notes)
     relative_db = (values - 1) * np.float32(options.range_db)
-    n_missing = (settings.n_freqs if bands is None else bands.n_mels) - len(relative_db)
-    if n_missing:
-        relative_db = np.pad(relative_db, ((0, n_missing), (0, 0)), constant_values=-options.range_db)
-    _note_settings(settings, columns.n, options, notes)
+    n_above = (settings.n_freqs if bands is None else bands.n_mels) - len(relative_db) - axis.lowest
+    if n_above or axis.lowest:
+        relative_db = np.pad(relative_db, ((axis.lowest, n_above), (0, 0)), constant_values=-options.range_db)
+    _note_settings(settings, columns.n, up is not None and bands is None, options, notes)
     return Figure(
         notes.path,
         settings,
@@ -86,11 +88,11 @@ def read_drawn(pixels: Pixels, lossy: bool, options: FigureOptions, notes: Notes
 
 
 def _side(pixels: Pixels, box: Box, lossy: bool, vertical: bool) -> Side:
-    changes = changes_along(pixels, box.inside, vertical, lossy)
+    changes, smoothness, bends = changes_along(pixels, box.inside, vertical, lossy)
     start = box.inside[1] if vertical else box.inside[0]
     # From the bottom up, as frequencies go.
     low, high = (box.edges[3], box.edges[1]) if vertical else (box.edges[0], box.edges[2])
-    return Side(changes, start, low, high, box.slack, lossy)
+    return Side(changes, start, low, high, box.slack, lossy, smoothness, bends)
 
 
 def _sample(pixels: Pixels, box: Box) -> NDArray[np.uint8]:
@@ -134,43 +136,17 @@ def _require_other_evidence(
     )
 
 
-def _settings(n_fft: int, options: FigureOptions) -> SpectrogramSettings:
+def _settings(n_fft: int, hop_length: int, options: FigureOptions) -> SpectrogramSettings:
     return SpectrogramSettings(
         options.sample_rate,
         n_fft,
-        options.hop_length or max(1, n_fft // 4),
+        hop_length,
         options.win_length or n_fft,
         options.window,
         # The floor is the lowest of 256 steps, so that they are the codes of an image file with 8 bits.
         floor_db=-options.range_db * 255 / 256,
         bits=8,
     )
-
-
-def _columns(
-    side: Side, across: Grid | None, whole: bool, settings: SpectrogramSettings, options: FigureOptions, notes: Notes
-) -> Grid:
-    given = None if options.seconds is None else settings.n_frames(round(options.seconds * settings.sample_rate))
-    if is_found(across):
-        if given is not None and abs(given - across.n) > 1:
-            notes.warnings.append(
-                f"shows {across.n} columns, but {options.seconds:g} s at hop_length {settings.hop_length} and "
-                f"sample_rate {settings.sample_rate} are {given}; one of the three is wrong"
-            )
-        how = f"columns of {across.cell:.2f} px, the outer ones {across.ends}"
-        notes.found("frames", str(across.n), across.confidence, how)
-        return across
-    usual = settings.n_frames(round(_SECONDS * settings.sample_rate))
-    if given is None and not (whole and side.high - side.low > _MIN_USUAL_COLUMN * usual):
-        raise InputError(
-            f"{notes.path}: its columns are too thin to be counted; give the length of the sound that it shows with "
-            "--seconds"
-        )
-    n_frames = given or usual
-    columns = assumed(side, even_edges(n_frames, "whole"))
-    origin = "given" if options.seconds else "usual"
-    notes.found("frames", str(n_frames), None, f"{origin}; columns of {columns.cell:.2f} px cannot be counted")
-    return columns
 
 
 def _warn_of_thin_cells(
@@ -187,13 +163,25 @@ def _warn_of_thin_cells(
         )
 
 
-def _note_settings(settings: SpectrogramSettings, n_frames: int, options: FigureOptions, notes: Notes) -> None:
+def _note_settings(
+    settings: SpectrogramSettings, n_frames: int, rows_tell: bool, options: FigureOptions, notes: Notes
+) -> None:
     lost = "no picture shows it"
+    seconds = settings.n_samples(n_frames) / settings.sample_rate
     notes.found("sample_rate", f"{settings.sample_rate} Hz", None, f"{lost}; --sample_rate")
-    how = "given" if options.hop_length else f"n_fft / 4; {lost}; --hop_length"
+    if options.hop_length:
+        how = "given"
+    elif options.seconds:
+        how = "from the length that was given"
+    else:
+        how = f"n_fft / 4; {lost}; --hop_length"
+        if not (rows_tell or options.n_fft):
+            notes.warnings.append(
+                f"its length, {seconds:.2f} s, is a guess: the picture shows neither n_fft nor hop_length; give "
+                "--seconds or --n_fft and --hop_length"
+            )
     notes.found("hop_length", str(settings.hop_length), None, how)
     how = f"{lost}, and if nothing is that quiet the darkest colour is louder; --range_db"
     notes.found("range_db", f"{options.range_db:g} dB", None, how)
-    seconds = settings.n_samples(n_frames) / settings.sample_rate
     notes.found("seconds", f"{seconds:.2f}", None, "frames x hop_length / sample_rate")
     notes.found("level", "lost", None, "only differences of level are drawn")

@@ -139,6 +139,7 @@ class Figure:
         return dataclasses.replace(
             options,
             n_fft=self.settings.n_fft,
+            hop_length=self.settings.hop_length,
             seconds=self.settings.n_samples(self.relative_db.shape[1]) / self.settings.sample_rate,
             y_axis=y_axis,
             n_mels=None if self.mel is None else self.mel.n_mels,

@@ -15,22 +15,20 @@ from gan.sound.figure.pixels import Pixels
 Edges = NDArray[np.float64]
 Changes = NDArray[np.float64]
 # Whole cells: n of them fill the axis (matplotlib's mesh with n + 1 edges, librosa >= 0.9). Clipped: the axis ends in
-# the middle of the first and of the last cell (librosa <= 0.8 for frequencies).
-Ends = Literal["whole", "clipped"]
+# the middle of the first and of the last cell (librosa <= 0.8 for frequencies). Cut: it ends anywhere within them
+# (set_xlim, set_ylim).
+Ends = Literal["whole", "clipped", "cut"]
 
 _N_LINES = 96
 # Of red, green and blue (ITU-R BT.601, as in JPEG).
 _LIGHT = (0.299, 0.587, 0.114)
 # One large step must not outweigh many small ones.
 _MAX_CHANGE = 24
-_N_PEAKS = 12
-_N_REFINED = 12
-_MIN_CELLS = 8
+N_REFINED = 12
+MIN_CELLS = 8
 # Rounding of the places of edges, in pixels.
 TIE = 1e-6
 _MIN_UNEVEN_CELL = 1.5
-# In a JPEG thinner cells run into each other, and mirror images of larger ones look like them.
-_MIN_LOSSY_CELL = 1.9
 # Changes at edges to those elsewhere in a JPEG: 1.5 was measured where there was no grid, 1.8 at the faintest one.
 _MIN_CONTRAST = 1.3
 _BLOCK_TOLERANCE = 0.01
@@ -38,6 +36,8 @@ _MIN_BLOCK_EXPLAINED = 0.75
 # A grid that explains less than this is no grid.
 MIN_CONFIDENCE = 0.4
 _MIN_CORRELATION = 0.2
+# Measured: matplotlib's interpolation 0.3 to 0.8, cells with edges -0.3 to 0.15, resized by a factor of 1.3 up to 0.5.
+MIN_SMOOTHNESS = 0.25
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Grid:
         edges: Shape (n + 1,), ascending, in pixels from the picture's left or top.
         confidence: 1 if all changes of the pixels lie on the edges; 0 if the changes know nothing of them.
         correlation: Of the changes with the edges; ranks grids.
+        pitch: Size of a whole cell in pixels; the median where they differ.
+        smooth: Whether the picture runs from one cell into the next (matplotlib's interpolation, a resize).
     """
 
     n: int
@@ -57,11 +59,23 @@ class Grid:
     edges: Edges
     confidence: float
     correlation: float
+    pitch: float
+    smooth: bool = False
 
     @property
     def cell(self) -> float:
         """Median height or width of a cell in pixels."""
         return float(np.median(np.abs(np.diff(self.edges))))
+
+    @property
+    def shown(self) -> float:
+        """Number of cells between the ends of the axis, parts of cells included."""
+        return float(abs(self.edges[-1] - self.edges[0]) / self.pitch)
+
+    @property
+    def first(self) -> float:
+        """Part of the first cell that the axis shows, in (0, 1]."""
+        return float(min(1.0, abs(self.edges[1] - self.edges[0]) / self.pitch))
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,9 @@ class Side:
         high: Where it ends.
         slack: By how many pixels `low` and `high` may be off.
         lossy: Whether the picture is a JPEG, whose pixels change a little everywhere.
+        smoothness: Correlation of neighbouring steps from pixel to pixel: near 0 where cells have edges or are noise,
+            above `MIN_SMOOTHNESS` where one runs into the next.
+        bends: Shape (length - 2,): how much the change of the pixels changes at position start + i + 1.
     """
 
     changes: Changes
@@ -83,6 +100,8 @@ class Side:
     high: float
     slack: float
     lossy: bool
+    smoothness: float
+    bends: Changes
 
     @cached_property
     def mean(self) -> float:
@@ -95,8 +114,14 @@ class Side:
         return float(self.changes.std())
 
 
-def changes_along(pixels: Pixels, inside: tuple[int, int, int, int], vertical: bool, lossy: bool) -> Changes:
-    """How much neighbouring pixels differ along an axis, over lines spread across the other; shape (length - 1,)."""
+def changes_along(
+    pixels: Pixels, inside: tuple[int, int, int, int], vertical: bool, lossy: bool
+) -> tuple[Changes, float, Changes]:
+    """Measure how much neighbouring pixels differ along an axis, over lines spread across the other.
+
+    Returns:
+        The mean absolute changes, shape (length - 1,), the smoothness and the bends as in `Side`.
+    """
     left, top, right, bottom = inside
     if vertical:
         places = np.unique(np.linspace(left, right - 1, _N_LINES).astype(int))
@@ -110,7 +135,14 @@ def changes_along(pixels: Pixels, inside: tuple[int, int, int, int], vertical: b
     steps = np.abs(np.diff(lines.astype(np.int16), axis=1))
     largest = steps if steps.ndim == 2 else steps.max(axis=-1)
     changes: Changes = np.minimum(largest, _MAX_CHANGE).mean(axis=0, dtype=np.float64)
-    return changes
+    light = lines.astype(np.float32)
+    if light.ndim == 3:
+        light = light @ np.array(_LIGHT, np.float32)
+    signed = np.diff(light, axis=1)
+    power = float(np.square(signed).sum(dtype=np.float64))
+    smoothness = float((signed[:, 1:] * signed[:, :-1]).sum(dtype=np.float64)) / power if power else 0.0
+    bends: Changes = np.minimum(np.abs(np.diff(signed, axis=1)), _MAX_CHANGE).mean(axis=0, dtype=np.float64)
+    return changes, smoothness, bends
 
 
 def even_edges(n: int, ends: Ends) -> Edges:
@@ -118,27 +150,6 @@ def even_edges(n: int, ends: Ends) -> Edges:
     if ends == "whole":
         return np.arange(n + 1) / n
     return np.clip((np.arange(n + 1) - 0.5) / (n - 1), 0, 1)
-
-
-def find_even_grid(side: Side) -> Grid | None:
-    """The grid of equal cells that fits best; None if nothing repeats."""
-    if side.changes.max(initial=0.0) <= 0:
-        return None
-    length = len(side.changes) + 1
-    # The number of periods between the ends, n for whole cells and n - 1 for clipped ones.
-    highest = length / _MIN_LOSSY_CELL if side.lossy else length
-    counts = [m for m in _periods(side.changes, length, side.slack) if _MIN_CELLS <= m < highest]
-    if side.slack:
-        soft = _softened(side)
-        counts.sort(key=lambda m: max(_unmoved(soft, even_edges(*cells)) for cells in _cells(m)), reverse=True)
-        counts = counts[:_N_REFINED]
-    grids = [fit(side, even_edges(*cells), cells[1]) for m in counts for cells in _cells(m)]
-    return max(grids, key=lambda grid: grid.correlation, default=None)
-
-
-def _cells(periods: int) -> Iterator[tuple[int, Ends]]:
-    yield periods, "whole"
-    yield periods + 1, "clipped"
 
 
 def find_grid(side: Side, candidates: list[tuple[int, Ends]], edges: Callable[[int, Ends], Edges]) -> Grid | None:
@@ -156,7 +167,7 @@ def find_grid(side: Side, candidates: list[tuple[int, Ends]], edges: Callable[[i
         return max(_moved(side, places, low, high)[0] for low in moves for high in moves)
 
     ranked = sorted(candidates, key=rough, reverse=True)
-    grids = [fit(side, edges(*candidate), candidate[1]) for candidate in ranked[:_N_REFINED]]
+    grids = [fit(side, edges(*candidate), candidate[1]) for candidate in ranked[:N_REFINED]]
     return max(grids, key=lambda grid: grid.correlation, default=None)
 
 
@@ -168,7 +179,7 @@ def fit(side: Side, edges: Edges, ends: Ends) -> Grid:
         edges: Shape (n + 1,), from 0 to 1.
         ends: How the axis ends.
     """
-    best = (_correlation(side, side.low, side.high, edges), 0.0, 0.0)
+    best = (correlation_at(side, side.low + (side.high - side.low) * edges), 0.0, 0.0)
     step = side.slack
     while step > 0.1:
         _, low, high = best
@@ -177,42 +188,34 @@ def fit(side: Side, edges: Edges, ends: Ends) -> Grid:
         step *= 0.3
     correlation, low, high = best
     places = side.low + low + (side.high + high - side.low - low) * edges
-    confidence = _confidence(side, places) if correlation > 0 else 0.0
-    return Grid(len(edges) - 1, ends, _settled(side, places), confidence, correlation)
+    return Grid(
+        len(edges) - 1,
+        ends,
+        settled(side, places),
+        confidence_of(side, places) if correlation > 0 else 0.0,
+        correlation,
+        _pitch(places),
+    )
 
 
-def _softened(side: Side) -> Side:
-    """An axis on which edges that are a pixel off still count."""
-    return dataclasses.replace(side, changes=np.convolve(side.changes, [0.5, 1, 0.5], "same"))
-
-
-def _unmoved(side: Side, edges: Edges) -> float:
-    return _correlation(side, side.low, side.high, edges)
-
-
-def assumed(side: Side, edges: Edges) -> Grid:
+def assumed(side: Side, edges: Edges, ends: Ends = "whole") -> Grid:
     """A grid that the picture does not show, from end to end."""
-    return Grid(len(edges) - 1, "whole", side.low + (side.high - side.low) * edges, 0.0, 0.0)
+    places = side.low + (side.high - side.low) * edges
+    return Grid(len(edges) - 1, ends, places, 0.0, 0.0, _pitch(places), side.smoothness > MIN_SMOOTHNESS)
+
+
+def _pitch(places: Edges) -> float:
+    return float(np.median(np.abs(np.diff(places))))
 
 
 def _moved(side: Side, edges: Edges, low: float, high: float) -> tuple[float, float, float]:
     # Of ends that fit about equally the nearer ones are right.
     reluctance = 0.03 * (abs(low) + abs(high))
-    return _correlation(side, side.low + low, side.high + high, edges) - reluctance, low, high
+    places = side.low + low + (side.high + high - side.low - low) * edges
+    return correlation_at(side, places) - reluctance, low, high
 
 
-def _periods(changes: Changes, length: int, slack: float) -> list[int]:
-    """Numbers of periods that the spectrum of the changes hints at."""
-    spectrum = np.abs(np.fft.rfft(changes - changes.mean(), length))
-    spectrum[:_MIN_CELLS] = 0
-    peaks = np.argsort(spectrum)[::-1][:_N_PEAKS]
-    # A peak may be an overtone, and of cells under two pixels it is a mirror image.
-    hints = {m for f in map(int, peaks) for m in (f, length - f, f // 2, f // 3, f // 4, f // 5)}
-    # Where the ends are known the number of periods is a whole one, and a place in the spectrum.
-    return sorted({m + d for m in hints for d in ((-1, 0, 1) if slack else (0,))})
-
-
-def _settled(side: Side, places: Edges) -> Edges:
+def settled(side: Side, places: Edges) -> Edges:
     """Edges of which none lies in the middle of a pixel, where matplotlib's arithmetic may round either way.
 
     Those that do are moved towards the side where the pixels change more.
@@ -229,14 +232,14 @@ def _settled(side: Side, places: Edges) -> Edges:
 
 def _on_edges(side: Side, places: Edges) -> NDArray[np.bool_]:
     """Which of the changes lie on edges: matplotlib moves every edge to the nearest pixel."""
-    rounded = np.floor(_settled(side, places) + 0.5).astype(np.intp) - side.start - 1
+    rounded = np.floor(settled(side, places) + 0.5).astype(np.intp) - side.start - 1
     on = np.zeros(len(side.changes), np.bool_)
     on[rounded[(rounded >= 0) & (rounded < len(on))]] = True
     return on
 
 
-def _correlation(side: Side, low: float, high: float, edges: Edges) -> float:
-    places = low + (high - low) * edges
+def correlation_at(side: Side, places: Edges) -> float:
+    """Correlation of the changes with edges at some places."""
     on = _on_edges(side, places)
     n, length = int(on.sum()), len(on)
     if not 4 <= n <= length - 4 or side.spread == 0:
@@ -245,7 +248,7 @@ def _correlation(side: Side, low: float, high: float, edges: Edges) -> float:
     return covariance / (side.spread * math.sqrt(n / length * (1 - n / length)))
 
 
-def _confidence(side: Side, places: Edges) -> float:
+def confidence_of(side: Side, places: Edges) -> float:
     """How surely the grid is there, 0 to 1."""
     on = _on_edges(side, places)
     changes = side.changes
@@ -253,7 +256,7 @@ def _confidence(side: Side, places: Edges) -> float:
     if sizes.max() > 2 * sizes.min():
         # Where cells are thinner than pixels everything is an edge, and proves nothing.
         thick = np.flatnonzero(sizes >= _MIN_UNEVEN_CELL)
-        if len(thick) < _MIN_CELLS:
+        if len(thick) < MIN_CELLS:
             return 0.0
         ends = np.sort([places[thick[0]], places[thick[-1] + 1]]).astype(int) - side.start
         part = slice(max(0, int(ends[0])), max(0, int(ends[1])))

@@ -28,7 +28,9 @@ class FigureOptions:
             columns are too thin to be counted.
         y_axis: Frequency axis; found if not given.
         n_mels: Number of bands of a mel axis; found if not given.
-        max_hz: Highest frequency of a mel axis; half the sample rate if not given.
+        min_hz: Frequency at the bottom of the axis; 0 if not given.
+        max_hz: Frequency at the top of the axis; half the sample rate if not given. Say it where the axis was cut
+            (set_ylim), or mel bands end below (fmax).
         colormap: Name of matplotlib's colour map, e.g. gray, gray_r, viridis, magma; found if not given.
         upside_down: Whether low frequencies are at the top; found if not given (pictures of arrays only).
         box: Left, top, right and bottom of the spectrogram in pixels, right and bottom exclusive; found if not given.
@@ -47,6 +49,7 @@ class FigureOptions:
     seconds: float | None = None
     y_axis: YAxis | None = None
     n_mels: int | None = None
+    min_hz: float | None = None
     max_hz: float | None = None
     colormap: str | None = None
     upside_down: bool | None = None
@@ -58,6 +61,8 @@ class FigureOptions:
             value = getattr(self, name)
             if value is not None and not 0 < value < 1e9:
                 raise InputError(f"{name} is {value}; it must be above 0, and below 1e9")
+        if self.min_hz is not None and not 0 <= self.min_hz < 1e9:
+            raise InputError(f"min_hz is {self.min_hz}; it must be 0 or above, and below 1e9")
         if not 1 <= self.range_db <= 300:
             raise InputError(f"range_db is {self.range_db}; it must lie in [1, 300], 80 is usual")
         if self.box is not None and not (0 <= self.box[0] < self.box[2] and 0 <= self.box[1] < self.box[3]):

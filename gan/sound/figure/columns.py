@@ -1,0 +1,97 @@
+"""How many frames the columns of a drawn spectrogram are, and how many samples lie between them."""
+
+from gan.errors import InputError
+from gan.sound.figure.even import find_smooth_cells
+from gan.sound.figure.figure import Notes
+from gan.sound.figure.grid import MIN_SMOOTHNESS, Ends, Grid, Side, assumed, even_edges
+from gan.sound.figure.options import FigureOptions
+
+# Length of the recipe's pictures, which have no margins.
+_SECONDS = 60.0
+# In pixels: nobody draws 60 s on less.
+_MIN_USUAL_COLUMN = 0.25
+# A sound of fewer windows is a wrong count.
+_MIN_WINDOWS = 2
+_USUAL_OVERLAPS = (4, 2, 8, 16, 3, 1)
+# Of columns: sounds are padded or not, and their last frames are dropped or not.
+_MAX_MISSING = 1.5
+
+
+def find_columns(
+    side: Side, across: Grid | None, n_fft: int, seconds: float | None, whole: bool, options: FigureOptions, notes: Notes
+) -> tuple[Grid, int]:
+    """Work out the columns and the hop between them.
+
+    Args:
+        side: The horizontal axis.
+        across: The columns that were counted, if they were.
+        n_fft: Length of a transform in samples.
+        seconds: Length of the sound, if it is known.
+        whole: Whether the spectrogram fills the picture.
+        options: What is known.
+        notes: Told what was found.
+
+    Returns:
+        The columns, and the hop length in samples.
+
+    Raises:
+        InputError: If the length has to be given.
+    """
+    n_samples = None if seconds is None else round(seconds * options.sample_rate)
+    usual = max(1, n_fft // 4)
+    hop_length = options.hop_length or usual
+    if across is not None:
+        if options.hop_length is None and n_samples is not None:
+            hop_length = _hop_of(across, n_samples, n_fft) or usual
+        expected = None if n_samples is None else 1 + n_samples // hop_length
+        if expected is not None and abs(expected - across.shown) > max(_MAX_MISSING, n_fft / hop_length):
+            notes.warnings.append(
+                f"shows {across.n} columns, but {seconds:g} s at hop_length {hop_length} and sample_rate "
+                f"{options.sample_rate} are {expected}; one of the three is wrong"
+            )
+        notes.found("frames", str(across.n), across.confidence, f"columns of {across.pitch:.2f} px, the outer ones {across.ends}")
+        return across, hop_length
+    blurred = side.smoothness > MIN_SMOOTHNESS
+    if n_samples is None:
+        n_samples = round(_SECONDS * options.sample_rate)
+        if blurred or not (whole and side.high - side.low > _MIN_USUAL_COLUMN * (1 + n_samples // hop_length)):
+            why = "run into each other (an interpolated or resized picture)" if blurred else "are too thin"
+            raise InputError(
+                f"{notes.path}: its columns {why} to be counted; give the length of the sound that it shows with "
+                "--seconds"
+            )
+    ends: Ends = "whole"
+    if blurred and (smooth := find_smooth_cells(side)) is not None:
+        ends = smooth.ends
+    n_frames = 1 + n_samples // hop_length
+    columns = assumed(side, even_edges(n_frames, ends), ends)
+    how = "run into each other" if blurred else "cannot be counted"
+    origin = "given" if seconds is not None else "usual"
+    notes.found("frames", str(n_frames), None, f"{origin}; columns of {columns.cell:.2f} px {how}")
+    return columns, hop_length
+
+
+def _hop_of(columns: Grid, n_samples: int, n_fft: int) -> int | None:
+    """The hop that brings as many columns out of a sound; None if it would leave samples out between windows."""
+    exact = n_samples / max(1.0, columns.shown - 1 if columns.ends == "whole" else columns.shown)
+    for hop_length in (n_fft // overlap for overlap in _USUAL_OVERLAPS if n_fft >= overlap):
+        # Padded at both ends (librosa) or not (scipy, matplotlib).
+        for n_frames in (1 + n_samples / hop_length, 1 + (n_samples - n_fft) / hop_length):
+            if abs(n_frames - columns.shown) <= _MAX_MISSING:
+                return hop_length
+    hop_length = round(exact)
+    return hop_length if 1 <= hop_length <= n_fft else None
+
+
+def check_length(n_frames: int, hop_length: int, n_fft: int, options: FigureOptions, notes: Notes) -> None:
+    """Refuse a length that no spectrogram has.
+
+    Raises:
+        InputError: If the sound is shorter than some windows, and that was not given.
+    """
+    seconds = n_frames * hop_length / options.sample_rate
+    if options.seconds is None and n_frames * hop_length < _MIN_WINDOWS * n_fft:
+        raise InputError(
+            f"{notes.path}: {n_frames} columns were counted, a sound of {seconds:.2f} s, which is shorter than "
+            f"{_MIN_WINDOWS} windows of n_fft {n_fft}; give its length with --seconds"
+        )
