@@ -1,6 +1,7 @@
 """Plain data, as JSON, YAML and checkpoints hold it, checked against the annotations of what is made of it."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from functools import cache
 from types import NoneType, UnionType
@@ -18,6 +19,10 @@ _SCALARS: dict[Any, str] = {
 # Beyond that a number is nobody's, and overflows where it is used.
 _MOST = 1e300
 _NUMBERS = {int, float}
+# Whole numbers above that are not written out for people.
+_MOST_SHOWN = 10**18
+# Values of one file, and letters of a text that count as one.
+_MOST_UNFOLDED, _LETTERS = 100_000, 100
 
 
 def made_of(kind: Any, value: Any, name: str) -> Any:
@@ -50,6 +55,52 @@ def made_of(kind: Any, value: Any, name: str) -> Any:
             raise _unexpected(name, value, "a mapping")
         return {key: made_of(arguments[1], each, f"{name}.{key}") for key, each in value.items()}
     return _dataclass(kind, value, name) if dataclasses.is_dataclass(kind) else _sequence(kind, value, name)
+
+
+def shown(value: Any, most: int = 100) -> str:
+    """A value of anybody's file for people: short, whatever it is.
+
+    Args:
+        value: What stands in the file.
+        most: Letters of a text.
+    """
+    if isinstance(value, str):
+        return value if len(value) <= most else f"{value[:most]}…"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, bool | None) or (isinstance(value, int) and abs(value) < _MOST_SHOWN):
+        return str(value)
+    return _shown(value) if not isinstance(value, int) else "a huge number"
+
+
+def check_unfolded(value: Any, name: str) -> None:
+    """Refuse plain data that is small in its file and huge when it is written out, as YAML's aliases allow.
+
+    Args:
+        value: What stands in the file.
+        name: What it is, for messages.
+
+    Raises:
+        InputError: If it has more than a hundred thousand parts, each counted as often as it is named, or holds itself.
+    """
+    if _n_unfolded(value, {}) > _MOST_UNFOLDED:
+        raise InputError(
+            f"{name}: its aliases unfold to more than {_MOST_UNFOLDED} values, which no configuration has; write out "
+            "what is meant"
+        )
+
+
+def _n_unfolded(value: Any, known: dict[int, float]) -> float:
+    if isinstance(value, str):
+        return 1 + len(value) / _LETTERS
+    if not isinstance(value, dict | list | tuple):
+        return 1
+    if id(value) not in known:
+        # Found again while its parts are counted, it is one of them.
+        known[id(value)] = math.inf
+        parts = [*value, *value.values()] if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_n_unfolded(each, known) for each in parts)
+    return known[id(value)]
 
 
 def _dataclass(kind: Any, value: Any, name: str) -> Any:

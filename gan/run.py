@@ -18,9 +18,34 @@ import yaml
 from gan.errors import InputError
 from gan.plain import made_of
 
+# A configuration has 5 kB, and none of its parts so many keys.
+_MOST_BYTES, _MOST_KEYS = 1 << 18, 10_000
 # Epochs count from 0, batches are those of the whole run.
 _WHOLE_EPOCHS = "epoch_*.ckpt"
 _CHECKPOINT = re.compile(r"(in_)?epoch_(\d+)(?:_batch_(\d+))?\.ckpt")
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads YAML whose merge keys (<<) do not multiply each other."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        if len(node.value) > _MOST_KEYS:
+            raise yaml.constructor.ConstructorError(None, None, "its merge keys unfold to too many keys", None)
+
+
+def read_yaml(path: Path) -> Any:
+    """Read plain data: no tag in it makes anything.
+
+    Raises:
+        OSError, ValueError, yaml.YAMLError, RecursionError: If it cannot be read, or is larger than any configuration.
+    """
+    size = path.stat().st_size
+    if not path.is_file():
+        raise ValueError("no file")
+    if size > _MOST_BYTES:
+        raise ValueError(f"{size} bytes, where a configuration has at most {_MOST_BYTES}")
+    return yaml.load(path.read_text(encoding="utf-8"), _Loader)
 
 
 @dataclass(frozen=True)
@@ -41,7 +66,7 @@ class Run:
             InputError: If it is no configuration of a run.
         """
         try:
-            config = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+            config = read_yaml(self.config)
         except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
             raise InputError(f"{self.config}: cannot be read as a run's configuration ({error})") from error
         parts = ("data", "model", "trainer")

@@ -9,12 +9,14 @@ from typing import Any
 import torch
 
 from gan.errors import InputError
-from gan.plain import made_of
+from gan.plain import made_of, shown
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import ImageScale
 
 # The end of torch's names for what `get_extra_state` gives.
 _EXTRA_STATE = "_extra_state"
+# Height and width of a crop, and letters of all names of classes together.
+_MOST_SIZE, _MOST_LETTERS = 1 << 20, 1 << 20
 
 
 def load_checkpoint(path: Path, device: Any = "cpu", mmap: bool = False) -> dict[str, Any]:
@@ -107,6 +109,12 @@ class ImagesOfRun:
     scale: ImageScale
     image_size: tuple[int, int]
     class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not all(1 <= size <= _MOST_SIZE for size in self.image_size):
+            raise ValueError(f"image_size is {' x '.join(map(shown, self.image_size))}")
+        if sum(map(len, self.class_names)) > _MOST_LETTERS:
+            raise ValueError(f"the names of its {len(self.class_names)} classes are too long")
 
     @classmethod
     def of(cls, state: dict[str, Any], path: Path) -> "ImagesOfRun":

@@ -10,6 +10,7 @@ from torch import nn
 
 from gan.errors import InputError
 from gan.nulls import refuse_nulls
+from gan.plain import check_unfolded
 from gan.run import Run, checkpoints_of
 from gan.saved import ImagesOfRun, is_within_epoch, load_of_gan
 from gan.sound.settings import SpectrogramSettings
@@ -181,6 +182,8 @@ def _networks(run: Run, state: dict[str, Any]) -> "GAN":
 def _instantiated(parser: "ArgumentParser", given: dict[str, Any], run: Run) -> Any:
     from jsonargparse import ArgumentError
 
+    # The parser's messages write out what they are about.
+    check_unfolded(given, str(run.config))
     try:
         parsed = parser.parse_object(given)
         refuse_nulls(parser, parsed)

@@ -27,9 +27,10 @@ from gan.errors import Diverged, InputError, Stopped, one_line
 from gan.files import atomic_write, refuse_unwritable
 from gan.nulls import in_place_of_options, refuse_nulls
 from gan.pace import Bar, Pace
+from gan.plain import check_unfolded
 from gan.refusing import Refusing
 from gan.resuming import compare_made_by, keep_others_out, load_weights, newest_undamaged, put_aside_newer
-from gan.run import Run, new_run, newest_run
+from gan.run import Run, new_run, newest_run, read_yaml
 from gan.senseless import refuse_senseless
 from gan.trained import said_by_class
 
@@ -250,6 +251,7 @@ class TrainingCLI(LightningCLI):
                 run.newest_checkpoint()
         except InputError as error:
             raise InputError(f"nothing to resume: {error}") from error
+        check_unfolded(run.read_config(), str(run.config))
         return run
 
 
@@ -266,9 +268,10 @@ def _refuse_unreadable(arguments: Sequence[str]) -> None:
     given, _ = parser.parse_known_args(arguments)
     for path in map(Path, given.config):
         try:
-            config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+            config = read_yaml(path) if path.is_file() else None
         except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
             raise InputError(f"{path}: cannot be read as a configuration ({error})") from error
+        check_unfolded(config, str(path))
         for name, part in config.items() if isinstance(config, dict) else ():
             # Text is the name of a file that holds the part.
             is_text = isinstance(part, str) and part.isprintable()

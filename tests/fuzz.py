@@ -28,8 +28,8 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 # How many of a thousand cases are of a kind.
 _SHARES = {
-    "png": 150, "figure": 200, "sound": 150, "checkpoint": 80, "safetensors": 120, "store": 100, "clips": 50,
-    "answers": 100, "config": 50,
+    "png": 150, "figure": 200, "sound": 150, "checkpoint": 80, "safetensors": 120, "store": 100, "clips": 30,
+    "stranger": 20, "answers": 100, "config": 50,
 }  # fmt: skip
 # Of one case.
 SECONDS = 60.0

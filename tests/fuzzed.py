@@ -12,12 +12,14 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import soundfile
 import torch
 import yaml
 from conftest import SMALL, SMALL_RUN, _write_image, music
 from heard import make_run
 from mutations import changed, changed_text, mutated, seeds, with_header
+from tensorboard.compat.proto.event_pb2 import Event
 from test_blind import KEY, answer
 
 import train
@@ -328,6 +330,74 @@ class ClipsFolder(Kind):
         ]
 
 
+class Stranger(ClipsFolder):
+    """Runs that are whole and want much: clips that unfold, other formats, huge numbers, aliases of aliases."""
+
+    def damage(self, draw: Draw) -> list[Callable[[], object]]:
+        run = self.folder / "run"
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.copytree(self.folder / "good", run)
+        for _ in range(draw.choice((1, 1, 2, 3))):
+            sound = draw.choice(sorted(run.rglob("*.flac")))
+            draw.choice((self.swell, self.swell, self.repaint, self.log))(draw, sound)
+        (run / "config.yaml").write_text(strange_config(draw))
+        return [
+            lambda: _said(listen([run], self.folder / "page.html", link=draw.random() < 0.3)),
+            lambda: write_page(run / "played"),
+            lambda: describe(run),
+        ]
+
+    def swell(self, draw: Draw, sound: Path) -> None:
+        """A sound of nothing, long, of many channels, of any rate or format."""
+        container, channels, rate = draw.choice((("FLAC", 8, 655_350), ("FLAC", 8, 655_350), ("WAV", 300, 2**31 - 1)))
+        n_channels = draw.choice((1, 1, 1, 2, channels))
+        n_frames = int(10 ** draw.uniform(0, 7)) // n_channels
+        rates = (1, 2, 8000, 48_000, rate)
+        with soundfile.SoundFile(sound, "w", draw.choice(rates), n_channels, "PCM_16", format=container) as file:
+            file.comment = draw.choice(
+                ("a", f"made {'9' * 200}.00 dB quieter so that it does not clip", "<script>" * 500)
+            )
+            for block in range(0, min(n_frames, 2**24 if container == "FLAC" else 2**20), 2**18):
+                file.write(np.zeros((min(2**18, n_frames - block), n_channels), np.int16))
+
+    def repaint(self, draw: Draw, sound: Path) -> None:
+        """A picture of another format than its name says, or of many pixels."""
+        kind = draw.choice(("JPEG", "JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"))
+        size = tuple(int(10 ** draw.uniform(0, 3.7 if kind in ("JPEG", "PNG") else 3)) for _ in range(2))
+        mode = "1" if kind == "PNG" else draw.choice(("L", "RGB"))
+        options = {"progressive": draw.random() < 0.3} if kind == "JPEG" else {}
+        PIL.Image.new(mode, size).save(sound.with_suffix(".jpg"), kind, **options)
+
+    def log(self, draw: Draw, sound: Path) -> None:
+        """Curves of nobody's values, steps and tags."""
+        tags = ("loss/generator", "metric/a", "metric/a_deviation", "</script>" * 99, *map(str, range(1000)))
+        with (sound.parents[1] / "events.out.tfevents.1").open("wb") as file:
+            for _ in range(draw.choice((1, 3, 30, 3000))):
+                event = Event(step=draw.choice((0, 1, 5, -1, 2**62, 2**63 - 1, -(2**63))))
+                value = event.summary.value.add(tag=draw.choice(tags))
+                value.simple_value = draw.choice((0.0, 1.0, 3e38, -3e38, 1e-45, float("nan"), float("inf")))
+                record = event.SerializeToString()
+                file.write(struct.pack("<Q4x", len(record)) + record + bytes(4))
+
+
+def strange_config(draw: Draw) -> str:
+    """A configuration of which one to three values are huge, long, deep, or aliases that unfold to gigabytes."""
+    few, merge = ("[{}]", "{{<<: [{}]}}") if draw.random() < 0.8 else ("{{x: [{}]}}", "[{}]")
+    start = ["a0: &a0 {x: 1}" if merge.startswith("{{<") and draw.random() < 0.3 else "a0: &a0 [x, x, x]"]
+    fold = merge if start[0].endswith("}") else few
+    bomb = start + [f"a{n}: &a{n} " + fold.format(", ".join([f"*a{n - 1}"] * 9)) for n in range(1, 10)]
+    values = (
+        str(10**400), str(-(10**400)), "0x" + "f" * 9000, str(10**299), ".inf", "-.nan", "1.0e+400", "1:" * 300 + "1",
+        "x" * 100_000, "x" * 1_000_000, "[" * 60 + "]" * 60, "*a9", "*a9", "{y: *a9}", "&s [*s]", "2020-01-01",
+        "!!binary aaaa", "{" + ", ".join(f"k{n}: {n}" for n in range(2000)) + "}",
+    )  # fmt: skip
+    text = _CONFIG
+    for _ in range(draw.randrange(1, 4)):
+        line = draw.choice([line for line in text.splitlines() if not line.endswith(":")])
+        text = text.replace(line, f"{line.partition(':')[0]}: {draw.choice(values)}", 1)
+    return "\n".join([*bomb, text])
+
+
 _NAMES = (
     "<script>alert(1)",
     "sample_",
@@ -416,6 +486,7 @@ KINDS: dict[str, type[Kind]] = {
     "safetensors": Weights,
     "store": Store,
     "clips": ClipsFolder,
+    "stranger": Stranger,
     "answers": Answered,
     "config": Config,
 }

@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ import yaml
 from browser import chromium, find_browser
 from conftest import SMALL, SMALL_RUN
 from heard import make_run, write
+from mutations import png_chunk
 from PIL import Image
 from test_sample import Players
 from torch.utils.tensorboard import SummaryWriter
@@ -289,6 +291,87 @@ class TestNothingIsFilled:
                 assert main(["listen", str(copied.folder)]) == 0
             else:
                 assert "is a list of 9" in refused("info", copied.folder)
+
+    def test_yaml_that_unfolds_where_it_is_shown(self, copied, refused, capsys):
+        bomb = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+        bomb += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
+        whole = copied.config.read_text()
+        for before, after in (
+            ("class_path: gan.model.dcgan.Generator", "class_path: *a9"),
+            ("batch_size: 4", "batch_size: *a9"),
+        ):
+            assert before in whole
+            copied.config.write_text("\n".join([*bomb, whole.replace(before, after)]))
+            assert main(["info", str(copied.folder)]) == 0
+            assert main(["listen", str(copied.folder)]) == 0
+            assert "a list of 9" in (copied.folder / "listen" / "index.html").read_text()
+            assert trained("--resume", copied.folder) == 2
+            assert "its aliases unfold to more than 100000 values" in capsys.readouterr().err
+            if after.startswith("class_path"):
+                assert "its aliases unfold to more than 100000 values" in refused("sample", copied.folder)
+        # Merge keys multiply while the text is read.
+        merge = ["a0: &a0 {x: 1}", *(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 10))]
+        copied.config.write_text("\n".join([*merge, whole]))
+        for verb in ("info", "listen", "sample"):
+            assert "its merge keys unfold to too many keys" in refused(verb, copied.folder)
+
+    def test_numbers_and_texts_that_no_page_has_room_for(self, copied):
+        config = yaml.safe_load(copied.config.read_text())
+        config["model"]["generator"]["init_args"] = {"base_channels": 10**400, "y": float("inf"), "z": 2}
+        config["model"]["discriminator"] = {"class_path": "x" * 50_000}
+        config["data"]["batch_size"] = 10**299
+        copied.config.write_text(yaml.safe_dump(config))
+        assert main(["info", str(copied.folder)]) == 0
+        assert main(["listen", str(copied.folder)]) == 0
+        page = (copied.folder / "listen" / "index.html").read_text()
+        assert "base_channels a huge number, y inf, z 2" in page
+        assert "batches of a huge number, seed 0" in page
+        assert f"{'x' * 100}…" in page
+        assert "x" * 101 not in page
+
+    @pytest.mark.timeout(120)
+    def test_clips_that_unfold(self, tmp_path):
+        """A minute of memory: what a clip claims is compared with what any clip has before it is decoded."""
+        run = make_run(tmp_path / "run", n_epochs=2)
+        clips = sorted((run / "listen").glob("epoch_*/sample_*.flac"))
+        assert len(clips) == 4
+        with soundfile.SoundFile(clips[0], "w", 48_000, 1) as file:
+            for _ in range(128):
+                file.write(np.zeros(2**20, np.int16))
+        assert clips[0].stat().st_size < 1_000_000
+        soundfile.write(clips[1], np.zeros(100), 8000, format="WAV")
+        pixels = zlib.compress(bytes(1 + 40_000 // 8) * 40_000)
+        header = struct.pack(">IIBBBBB", 40_000, 40_000, 1, 0, 0, 0, 0)
+        png = b"".join(png_chunk(*each) for each in ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b"")))
+        clips[2].with_suffix(".jpg").write_bytes(b"\x89PNG\r\n\x1a\n" + png)
+        Image.new("L", (8000, 8000)).save(clips[3].with_suffix(".jpg"), "JPEG")
+        code = (
+            "import resource\nfrom gan.commands.main import main\nimport gan.listen.history_page, pyloudnorm, torch\n"
+            "import matplotlib.ticker\nused = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000\n"
+            f"before = used()\nprint(main(['listen', {str(run)!r}]), used() - before)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONPATH": str(Path(train.__file__).parent), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        exit_code, megabytes = map(int, done.stdout.splitlines()[-1].split())
+        # Whole, sound and picture are 1,600 MB.
+        assert megabytes < 100
+        assert exit_code == 1
+        said = done.stderr.splitlines()
+        assert len(said) == 4
+        for words in (
+            "sample_0.flac: cannot be read as sound (it claims 1 x 134217728 samples at 48000 Hz, a clip has at most",
+            "sample_1.flac: cannot be read as sound (it begins with b'RIFF', which is no .flac file)",
+            "sample_0.jpg: cannot be read as a picture (not a JPEG file)",
+            "sample_1.jpg: cannot be read as a picture (8000 x 8000 pixels, a clip's has at most 16777216)",
+        ):
+            assert sum(words in line for line in said) == 1
+        # The references are on the page.
+        assert (run / "listen" / "index.html").exists()
 
     def test_pipes_are_no_files(self, tmp_path, write_image, refused):
         write_image(tmp_path / "images" / "a.png")

@@ -16,9 +16,11 @@ from gan.errors import InputError
 from gan.listen.callbacks import Listen
 from gan.listen.clips import Clips
 from gan.listen.picture import colour, jpeg
+from gan.listen.sounds import Sound
 from gan.sound.encoder import encode_recordings
 from gan.sound.phase.convergence import spectral_convergence_db
 from gan.sound.phase.pghi import PGHIGriffinLim
+from gan.sound.recording import quieter_db
 from gan.sound.spectrogram import db_from_image, magnitude_from_db
 
 
@@ -26,11 +28,14 @@ class Writer:
     """Stands for TensorBoard's."""
 
     def __init__(self):
-        self.audio, self.images = {}, {}
+        self.audio, self.images, self.texts = {}, {}, {}
 
     def add_audio(self, tag, sound, step, sample_rate):
         assert sample_rate == SMALL.sample_rate
         self.audio[tag, step] = sound
+
+    def add_text(self, tag, text, step):
+        self.texts[tag, step] = text
 
     def flush(self):
         pass
@@ -153,7 +158,11 @@ def test_samples_keep_their_levels_and_latents(listening):
     torch.testing.assert_close(model.latents[0], model.latents[1], rtol=0, atol=0)
     loud, quiet, silent = (writer.audio[f"audio/sample_{index}", 12] for index in range(3))
     ratio_db = 20 * torch.log10(loud.square().mean().sqrt() / quiet.square().mean().sqrt())
-    assert float(ratio_db) == pytest.approx(40, abs=2)  # as the recordings were made
+    # As the recordings were made; louder than full scale, it was made quieter by what is said.
+    lost_db = quieter_db(writer.texts["audio/sample_0", 12])
+    assert lost_db > 3
+    assert float(ratio_db) + lost_db == pytest.approx(40, abs=1)
+    assert set(writer.texts) == {("audio/sample_0", 12), ("audio/sample_0", 24)}
     assert float(silent.abs().max()) < 2e-3
     torch.testing.assert_close(loud, writer.audio["audio/sample_0", 24], rtol=0, atol=0)
 
@@ -199,18 +208,42 @@ def test_neighbours_are_beside_their_samples(listening):
         torch.testing.assert_close(neighbour, sample, rtol=0, atol=0)
         assert writer.images[f"image/sample_{index}_neighbour", 9] == jpeg(colour(images[index, 0]))
     loud, quiet = (writer.audio[f"audio/sample_{index}_neighbour", 9].square().mean() for index in (0, 1))
-    assert float(10 * torch.log10(loud / quiet)) == pytest.approx(40, abs=2)
+    lost_db = quieter_db(writer.texts["audio/sample_0_neighbour", 9])
+    assert float(10 * torch.log10(loud / quiet)) + lost_db == pytest.approx(40, abs=1)
 
 
-def test_what_is_no_number_or_too_loud_is_made_playable(listening):
+def test_what_is_no_number_or_too_loud_is_made_playable(listening, tmp_path):
     listen, trainer, writer = listening
-    model = FixedModel(torch.ones(3, 1, 64, 64))
-    model.images[1] = float("nan")
+    crop = trainer.datamodule.crops()[Crop(7, 0)].images[0]
+    model = FixedModel(torch.stack([torch.ones(1, 64, 64), torch.full((1, 64, 64), torch.nan), crop]))
     listen.on_train_start(trainer, model)
+    model.batches_seen = 12
     listen.on_train_epoch_end(trainer, model)
-    loud, broken = (writer.audio[f"audio/sample_{index}", 0] for index in range(2))
-    assert float(loud.abs().max()) == 1.0
+    loud, broken, quiet = (writer.audio[f"audio/sample_{index}", 12] for index in range(3))
+    true = listen._gain * listen._waveforms(model.images, trainer.datamodule)
+    # As a whole, and not sample by sample: a clipped one is another sound.
+    assert float(true[0].abs().max()) > 2.0
+    middle = slice(100, -100)
+    gain = float(loud[middle].abs().max() / true[0, middle].abs().max())
+    torch.testing.assert_close(loud[middle], gain * true[0, middle], rtol=0, atol=1e-6)
+    assert 0.9 < float(loud.abs().max()) < 1.0
     assert float(broken.abs().max()) == 0.0
+    # What fits has its true level.
+    torch.testing.assert_close(quiet[middle], true[2, middle], rtol=0, atol=1e-6)
+    # It is said beside it, and in the file of the clip.
+    assert set(writer.texts) == {("audio/sample_0", 12)}
+    said = writer.texts["audio/sample_0", 12]
+    clips = Clips(tmp_path / "run").moments()[0].clips
+    for name, text in (
+        ("sample_0", f"sample_0, epoch 1, batch 12, {said}"),
+        ("sample_2", "sample_2, epoch 1, batch 12"),
+    ):
+        with soundfile.SoundFile(clips[name].sound) as file:
+            assert file.comment == text
+            np.testing.assert_allclose(file.read(), writer.audio[f"audio/{name}", 12], rtol=0, atol=2**-15)
+    assert quieter_db(said) == pytest.approx(-20 * np.log10(gain), abs=0.006)
+    assert Sound.of(clips["sample_0"]).quieter_db == quieter_db(said)
+    assert Sound.of(clips["sample_2"]).quieter_db == 0.0
 
 
 def test_resumed_run_logs_no_reference_twice_but_keeps_the_gain(listening):

@@ -13,7 +13,14 @@ from conftest import music, with_flac_length
 
 from gan.errors import InputError
 from gan.sound import recording
-from gan.sound.recording import SUFFIXES, read_excerpt, read_recording_header, windows
+from gan.sound.recording import (
+    SUFFIXES,
+    quieter_db,
+    read_excerpt,
+    read_recording_header,
+    windows,
+    write_recording,
+)
 
 
 def resampled(path: Path, sample_rate: int) -> np.ndarray:
@@ -261,3 +268,42 @@ def test_a_decoder_that_is_behind_the_end(tmp_path: Path, monkeypatch: pytest.Mo
         read_recording_header(path)
     with pytest.raises(InputError, match="cannot be read as sound"):
         read_excerpt(path, 8000, 0.0, 2000)
+
+
+LOUD = np.sin(np.arange(8000) / 9) * np.linspace(0.2, 1, 8000)
+LOUD = (LOUD * 2.3 / np.abs(LOUD).max()).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "subtype"), [("flac", "PCM_16"), ("flac", "PCM_24"), ("wav", "PCM_16"), ("wav", "PCM_24")]
+)
+@pytest.mark.parametrize("peak", [0.5, 0.9989, 0.9991, 1.0, 2.3, 1e30])
+def test_nothing_is_clipped_and_the_gain_is_said(tmp_path, suffix, subtype, peak):
+    waveform = (LOUD / 2.3 * peak).astype(np.float32)
+    path = tmp_path / f"a.{suffix}"
+    fitted = write_recording(path, waveform, 8000, subtype, comment="of a test")
+    with soundfile.SoundFile(path) as file:
+        read, comment = file.read(), file.comment
+    expected = min(1.0, 0.999 / peak)
+    np.testing.assert_allclose(read, waveform * np.float64(expected), rtol=0, atol=2.0**-15)
+    assert np.corrcoef(read, waveform.astype(np.float64))[0, 1] > 1 - 1e-8
+    assert np.abs(read).max() < 1
+    assert fitted.gain_db == pytest.approx(20 * np.log10(expected), abs=1e-6)
+    assert quieter_db(comment) == pytest.approx(-fitted.gain_db, abs=0.0051)
+    assert comment == (f"of a test, {fitted.note}" if peak > 0.999 else "of a test")
+
+
+def test_floats_keep_every_level(tmp_path):
+    assert write_recording(tmp_path / "a.wav", LOUD, 8000, "FLOAT", "of a test").note == ""
+    read, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
+    np.testing.assert_array_equal(read, LOUD)
+
+
+def test_samples_that_are_not_numbers_are_silent_and_said(tmp_path):
+    waveform = LOUD.copy()
+    waveform[10], waveform[20], waveform[30] = np.nan, np.inf, -np.inf
+    note = write_recording(tmp_path / "a.flac", waveform, 8000).note
+    assert note == "made 7.24 dB quieter so that it does not clip, 3 samples that were not numbers are silent"
+    read, _ = soundfile.read(tmp_path / "a.flac")
+    np.testing.assert_allclose(read, np.where(np.isfinite(waveform), LOUD, 0) * 0.999 / 2.3, rtol=0, atol=2.0**-14)
+    assert quieter_db("made 99999.00 dB quieter so that it does not clip") == 0.0

@@ -192,6 +192,26 @@ def test_buzz():
     assert found(dataclasses.replace(buzzing, buzz_db=None, buzz_depth=None)) == []
 
 
+@pytest.mark.parametrize(("factor", "said"), [(1.0, False), (1.9, False), (2.1, True), (8.0, True)])
+def test_louder_than_full_scale(factor, said):
+    """Full scale is twice the peak of the loudest real crop."""
+    loudest = sounds(16).abs().max()
+    played = sounds(20, 16)
+    played *= factor * loudest / played.abs().amax(1, keepdim=True)
+    played[3] = 0.0
+    samples = traits(images_of(sounds(20, 16)), played)
+    assert float(samples.peak_db.max()) == pytest.approx(20 * math.log10(factor * float(loudest)), abs=1e-3)
+    assert float(samples.peak_db[3]) == -200
+    symptom = symptoms.overload(samples, REAL)
+    assert (symptom is not None) == said
+    if symptom:
+        assert (
+            f"3 of 4 samples are louder than full scale, the loudest by {20 * math.log10(factor / 2):.1f} dB"
+            in symptom.found
+        )
+    assert symptoms.overload(traits(images_of(sounds(4))), REAL) is None
+
+
 def test_all_alike():
     images = images_of(sounds(8))
     same = images[3:4] + 0.02 * noise(8, 1, 64, 128)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from gan.errors import InputError, one_line
 from gan.evaluate.opinion import chance, difference, opinion, share
-from gan.files import atomic_write
-from gan.plain import made_of
+from gan.files import atomic_write, refuse_pipes
+from gan.plain import made_of, shown
 
 Kind = Literal["quality", "origin", "abx"]
 # In the order that listeners meet them: they judge sounds before they are told that some are real.
@@ -28,6 +28,8 @@ ANSWERS: dict[Kind, tuple[str | int, ...]] = {
 REAL = "real recordings"
 
 _FORMAT = "blind key 1"
+# Of a key of three thousand trials there is half a megabyte.
+_MOST_BYTES = 1 << 23
 # P-values below which a difference counts as one.
 _SIGNIFICANCE = 0.05
 
@@ -119,14 +121,15 @@ class Answers:
                 f"{path}: no answers of a listening test, which its page saves as blind_TEST_LISTENER.json"
             )
         if content["test"] != key.test:
-            raise InputError(f"{path}: of test {content['test']}, but the key is of {key.test}; give its own --key")
+            test = shown(content["test"])
+            raise InputError(f"{path}: of test {test}, but the key is of {key.test}; give its own --key")
         given: dict[int, str | int] = {}
         entries = content["answers"] if isinstance(content["answers"], list) else []
         for entry in entries:
             number, answer = (entry.get(name) if isinstance(entry, dict) else None for name in ("trial", "answer"))
             if type(number) is not int or not 0 <= number < len(key.trials):
                 raise InputError(
-                    f"{path}: answers trial {number!r}, but the test has trials 0 to {len(key.trials) - 1}"
+                    f"{path}: answers trial {number!r:.60}, but the test has trials 0 to {len(key.trials) - 1}"
                 )
             if number in given:
                 raise InputError(f"{path}: answers trial {number} twice")
@@ -136,12 +139,12 @@ class Answers:
             # By type too: True is 1, and so is 1.0.
             if type(answer) not in {int, str} or answer not in possible:
                 raise InputError(
-                    f"{path}: answer {answer!r} to trial {number}; possible are {', '.join(map(str, possible))}"
+                    f"{path}: answer {answer!r:.60} to trial {number}; possible are {', '.join(map(str, possible))}"
                 )
             given[number] = answer
         if missing := len(key.trials) - len(given):
             raise InputError(f"{path}: {missing} of {len(key.trials)} questions are not answered")
-        listener = one_line(made_of(str, content["listener"], f"{path}: listener")).strip()
+        listener = shown(one_line(made_of(str, content["listener"], f"{path}: listener")).strip())
         return cls(listener, tuple(given[number] for number in range(len(key.trials))))
 
 
@@ -270,7 +273,12 @@ def _table(head: list[str], rows: list[list[str]]) -> Iterator[str]:
 
 def _read(path: Path) -> Any:
     try:
+        refuse_pipes(path)
+        if (size := path.stat().st_size) > _MOST_BYTES:
+            raise InputError(f"{path}: {size} bytes, where keys and answers have at most {_MOST_BYTES}")
         return json.loads(path.read_text(encoding="utf-8"))
+    except InputError:
+        raise
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
     except (ValueError, RecursionError) as error:

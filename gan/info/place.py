@@ -93,7 +93,9 @@ def _understood(path: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError) as error:
+    except (
+        ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError, MemoryError
+    ) as error:  # fmt: skip
         raise InputError(
             f"{path}: does not say what was expected ({type(error).__name__}: {error}); it is damaged, or of another "
             "version of this program"

@@ -1,19 +1,22 @@
 """What a run or one of its checkpoints is; nothing of its configuration is imported."""
 
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from gan.info.description import Description, command, count, duration, grid, n_bytes
 from gan.info.pictures import STORE, contents_of
 from gan.info.weights import decode_with
-from gan.plain import made_of
+from gan.plain import made_of, shown
 from gan.run import Run
 from gan.saved import check_of_gan, is_within_epoch, load_checkpoint
 from gan.sound.settings import SpectrogramSettings
 
 # What a state dict holds besides weights.
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+# Entries of a list of a checkpoint.
+_MOST_SHOWN = 20
 # As `gan train-phase` calls them.
 _PHASE_WEIGHTS = "phase_steps.safetensors"
 
@@ -144,7 +147,7 @@ def _add_progress(
     done, wanted = _epochs(state), config["trainer"].get("max_epochs")
     seconds = state.get("callbacks", {}).get("Pace", {}).get("seconds")
     each = "" if seconds is None else f", {duration(seconds)} an epoch"
-    described.add("done", f"{done} of {wanted} epochs, {_batches(state):,} batches{each}")
+    described.add("done", f"{shown(done)} of {shown(wanted)} epochs, {_batches(state):,} batches{each}")
     written = time.strftime("%Y-%m-%d %H:%M", time.localtime(checkpoint.stat().st_mtime))
     resume = f"{train} {command('--resume', described.path)}"
     if wanted is None or wanted < 0 or done < wanted:
@@ -173,9 +176,9 @@ def _weights(state: dict[str, Any], network: str) -> int:
 def _distance(state: dict[str, Any]) -> str:
     """The best distance so far; nothing without one."""
     best = state.get("callbacks", {}).get("Evaluate", {}).get("best", {})
-    return ", ".join(f"{name} {value:.4g}" for name, value in best.items())
+    return ", ".join(f"{shown(name)} {value:.4g}" for name, value in islice(best.items(), _MOST_SHOWN))
 
 
 def _symptoms(state: dict[str, Any]) -> list[str]:
     found = state.get("callbacks", {}).get("Watchdog", {}).get("open", {})
-    return [f"{name}: {text}" for name, text in found.items()]
+    return [f"{shown(name)}: {shown(text, 1000)}" for name, text in islice(found.items(), _MOST_SHOWN)]

@@ -15,9 +15,10 @@ from gan.sound.settings import SpectrogramSettings
 Sizes = Mapping[str, list[int]]
 
 _PLAY = (
-    "import soundfile, torch; from pathlib import Path; from gan.exported import Exported; "
+    "import torch; from pathlib import Path; from gan.exported import Exported; "
+    "from gan.sound.recording import write_recording; "
     "e = Exported.load(Path({path!r})); w = e.waveforms(torch.randn(1, e.generator.latent_dim){labels}); "
-    "soundfile.write('new.wav', w[0].numpy(), e.settings.sample_rate)"
+    "write_recording(Path('new.wav'), w[0].numpy(), e.settings.sample_rate)"
 )
 
 

@@ -3,11 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from gan.errors import InputError
+from gan.plain import made_of, shown
 from gan.run import Run
 from gan.saved import ImagesOfRun, load_of_gan
 
 _MOST_LABELS = 12
+_MOST_OPTIONS = 12
 
 
 def about(run: Run) -> dict[str, str]:
@@ -23,9 +27,9 @@ def about(run: Run) -> dict[str, str]:
     config = run.read_config()
     data, model = config["data"], config["model"]
     # Of a page that is passed on nobody needs to know where on a disk it was made.
-    lines = {"data": "/".join(Path(str(data.get("images"))).parts[-2:])}
+    lines = {"data": "/".join(shown(part) for part in Path(str(data.get("images"))).parts[-2:])}
     networks = {name: _class(model.get(name)) for name in ("generator", "discriminator")}
-    training = f"batches of {data.get('batch_size')}, seed {config.get('seed_everything')}"
+    training = f"batches of {shown(data.get('batch_size'))}, seed {shown(config.get('seed_everything'))}"
     state: dict[str, Any] = {}
     try:
         path = run.newest_checkpoint()
@@ -43,13 +47,15 @@ def about(run: Run) -> dict[str, str]:
         if labels := images.class_names:
             told = "the networks know them" if data.get("conditional") else "the networks do not know them"
             more = f" and {len(labels) - _MOST_LABELS} more" if len(labels) > _MOST_LABELS else ""
-            lines["labels"] = f"{', '.join(labels[:_MOST_LABELS])}{more}; {told}"
+            lines["labels"] = f"{', '.join(map(shown, labels[:_MOST_LABELS]))}{more}; {told}"
     if weights := state.get("state_dict"):
         for name, text in networks.items():
-            n_weights = sum(value.numel() for key, value in weights.items() if key.startswith(f"{name}."))
-            networks[name] = f"{text}, {n_weights / 1e6:.2g} M weights"
+            # Beside them there may be plain data.
+            own = [each for key, each in weights.items() if key.startswith(f"{name}.") and isinstance(each, Tensor)]
+            networks[name] = f"{text}, {sum(map(Tensor.numel, own)) / 1e6:.2g} M weights"
     if state:
-        training = f"{state.get('epoch', 0) + 1} epochs, {state['batches_seen']} batches, {training}"
+        epoch = made_of(int, state.get("epoch", 0), f"{path}: epoch")
+        training = f"{shown(epoch + 1)} epochs, {shown(state['batches_seen'])} batches, {training}"
     lines |= networks
     lines["loss"] = " + ".join(_class(model[name]) for name in ("loss", "penalty", "augment") if model.get(name))
     lines["training"] = training
@@ -60,7 +66,12 @@ def _class(given: Any) -> str:
     """A class of a configuration with its plain options, for people."""
     if not isinstance(given, dict) or not isinstance(given.get("init_args") or {}, dict):
         return "something unknown"
-    options = {name: value for name, value in (given.get("init_args") or {}).items() if isinstance(value, int | float)}
-    text = ", ".join(f"{name} {value:g}" for name, value in options.items() if not isinstance(value, bool))
-    name = str(given.get("class_path")).removeprefix("gan.model.")
+    options = [
+        f"{shown(name)} {shown(value)}"
+        for name, value in (given.get("init_args") or {}).items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    more = [f"{len(options) - _MOST_OPTIONS} more"] if len(options) > _MOST_OPTIONS else []
+    text = ", ".join(options[:_MOST_OPTIONS] + more)
+    name = shown(given.get("class_path")).removeprefix("gan.model.")
     return f"{name} ({text})" if text else name

@@ -27,6 +27,7 @@ _LAYOUT = {
     },
     "watchdog": {
         "level beside the real ones, dB": ["watchdog/level_db"],
+        "highest peak above full scale, dB: clips of what is above 0 are made quieter": ["watchdog/over_full_scale_db"],
         "spread beside the real ones': all alike is 0": ["watchdog/spread"],
         "power that moves over time, beside the real ones'": ["watchdog/unsteadiness"],
         "stripes and buzz, dB": ["watchdog/(stripes|buzz)_db"],

@@ -16,15 +16,16 @@ from gan.listen.clips import Clips
 from gan.listen.picture import colour, jpeg
 from gan.listen.render import fade_ends, in_a_name
 from gan.listen.sheet import Sheet
+from gan.listen.symptoms import HEADROOM
 from gan.model.gan import GAN
 from gan.seed import derive_seed
 from gan.sound.inversion import image_from_waveform, waveform_from_image
 from gan.sound.phase.reconstructor import PhaseMethod, PhaseReconstructor
-from gan.sound.recording import read_excerpt
+from gan.sound.recording import fit_full_scale, read_excerpt
 from gan.sound.settings import SpectrogramSettings
 
-# The loudest real crop is played at this peak, -6 dBFS: samples may be twice as loud before they clip.
-_REAL_PEAK = 0.5
+# The loudest real crop is played at this peak, -6 dBFS.
+_REAL_PEAK = 1.0 / HEADROOM
 # As many of a tag as TensorBoard is told to keep.
 _MOST_SOUNDS = 1000
 
@@ -35,8 +36,9 @@ class Listen(Callback):
     `real` is a stretch of a recording (if it is still where it was encoded from), `inverted` is the same stretch
     turned into an image and back, so that one hears what the inversion does and what the GAN does. `sample` are
     generated from the same latents every time, in turn of each class if the networks know the labels. All are played
-    with one gain, so that levels can be compared. Pictures stand under the names of their sounds, and once more all
-    together, `grid/references` and `grid/samples`, with axes in Hz and seconds.
+    with one gain, so that levels can be compared; one that is louder than full scale is made quieter so that it does
+    not clip, and a text under its name and the comment of its file say by how much. Pictures stand under the names of
+    their sounds, and once more all together, `grid/references` and `grid/samples`, with axes in Hz and seconds.
 
     Args:
         n_samples: Number of generated sounds.
@@ -90,7 +92,8 @@ class Listen(Callback):
         images = data.crops().__getitems__(crops).images.to(pl_module.device)
         inverted = self._waveforms(images, data)
         real = [_real_waveform(data, crop, inverted.shape[-1]) for crop in crops]
-        peak = max(float(waveform.abs().max()) for waveform in (inverted, *real) if waveform is not None)
+        references = [waveform.nan_to_num(0.0, 0.0, 0.0) for waveform in (inverted, *real) if waveform is not None]
+        peak = max(float(waveform.abs().max()) for waveform in references)
         self._gain = _REAL_PEAK / peak if peak > 0 else 1.0
         if pl_module.batches_seen > 0:
             clips_of(trainer).forget_after(pl_module.batches_seen)
@@ -156,10 +159,13 @@ class Listen(Callback):
 
     def _log(self, trainer: Trainer, gan: GAN, name: str, waveform: Tensor, image: Tensor) -> None:
         sample_rate, step = data_of(trainer).settings.sample_rate, gan.batches_seen
-        sound, picture = (waveform.cpu() * self._gain).clamp(-1.0, 1.0), jpeg(colour(image[0]))
+        sound, picture = waveform.cpu() * self._gain, jpeg(colour(image[0]))
         fade_ends(sound, sample_rate)
+        fitted = fit_full_scale(sound.numpy())
         for writer in writers_of(trainer):
-            writer.add_audio(f"audio/{name}", sound, step, sample_rate=sample_rate)
+            writer.add_audio(f"audio/{name}", torch.from_numpy(fitted.waveform), step, sample_rate=sample_rate)
+            if fitted.note:
+                writer.add_text(f"audio/{name}", fitted.note, step)
             add_picture(writer, f"image/{name}", picture, image.shape[1:], step)
             writer.flush()
         if self.n_kept:

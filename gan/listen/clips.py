@@ -14,7 +14,7 @@ from gan.sound.recording import write_recording
 
 _FOLDER = "listen"
 _REFERENCES = "references"
-_MOMENT = re.compile(r"epoch_(\d+)_batch_(\d+)")
+_MOMENT = re.compile(r"epoch_(\d{1,12})_batch_(\d{1,15})")
 _SOUND, _PICTURE = ".flac", ".jpg"
 
 
@@ -43,7 +43,8 @@ class Clips:
     """The clips of a run: `listen/references/NAME.flac` and `listen/epoch_0001_batch_000084/NAME.flac`.
 
     TensorBoard draws lots among the clips that it shows unless it is told otherwise; here is every one. All clips of a
-    run are played with one gain, and are as long as each other.
+    run are played with one gain, and are as long as each other; one that is louder than full scale is made quieter, and
+    its comment says by how much.
 
     Args:
         run_folder: The run's folder.
@@ -72,7 +73,7 @@ class Clips:
 
         Args:
             name: Its name.
-            waveform: Shape (n_samples,), in [-1, 1].
+            waveform: Shape (n_samples,), full scale 1; see `write_recording`.
             sample_rate: In Hz.
             picture: A JPEG, the lowest frequency at the bottom.
             when: Epoch, from 1, and batches seen; None for a reference.

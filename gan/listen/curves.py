@@ -11,6 +11,10 @@ Curve = dict[int, float]
 
 # Bytes of a record above which it holds no scalar but sound, a picture or text.
 _MOST_BYTES = 4096
+# Of a run; one of ours has some thirty.
+_MOST_CURVES = 300
+# Of a tag.
+_MOST_LETTERS = 200
 # A record is its length (8 bytes), a checksum (4), itself and a checksum (4).
 _HEADER, _CHECKSUM = struct.Struct("<Q4x"), 4
 
@@ -25,8 +29,9 @@ def read_curves(run: Run) -> dict[str, Curve]:
         run: The run. A file that ends in the middle of a record, as of a training that goes on, is read up to there.
 
     Returns:
-        By tag. Values that are not numbers are left out. Where a run was resumed the later values are taken, and
-        earlier ones of what it trained on after the checkpoint are dropped.
+        By tag. Values that are not numbers are left out, and so are more curves, or longer tags, than any run has.
+        Where a run was resumed the later values are taken, and earlier ones of what it trained on after the checkpoint
+        are dropped.
     """
     curves: dict[str, Curve] = {}
     for path in sorted(run.folder.glob("events.out.tfevents.*")):
@@ -37,7 +42,7 @@ def read_curves(run: Run) -> dict[str, Curve]:
                     for later in [each for each in curve if each >= step]:
                         del curve[later]
                 resumed = True
-            if math.isfinite(value):
+            if math.isfinite(value) and len(tag) <= _MOST_LETTERS and (tag in curves or len(curves) < _MOST_CURVES):
                 curves.setdefault(tag, {})[step] = value
     return {tag: curve for tag, curve in curves.items() if curve}
 

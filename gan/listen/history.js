@@ -182,7 +182,9 @@
     const moment = momentOf(pane), clip = pane.clips[moment];
     if (pane.card.kind === "samples") {
       const epoch = data.runs[pane.run].moments[moment][0];
-      pane.when.textContent = clip === null ? `nothing of epoch ${epoch} was kept` : `${pane.role === "neighbour" ? "of " : ""}epoch ${epoch}`;
+      const quieter = clip === null ? undefined : data.clips[clip].quieter;
+      const lost = quieter ? `, made ${quieter} dB quieter so that it does not clip` : "";
+      pane.when.textContent = clip === null ? `nothing of epoch ${epoch} was kept` : `${pane.role === "neighbour" ? "of " : ""}epoch ${epoch}${lost}`;
     }
     pane.seek.setAttribute("aria-label", `Place in ${title(pane)}`);
     if (clip === pane.clip) return;

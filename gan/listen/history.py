@@ -12,7 +12,7 @@ from gan.errors import InputError
 from gan.listen.clips import Clip, Clips, Moment
 from gan.run import Run
 
-_NAME = re.compile(r"(real|inverted|sample)_(\d+)(?:_(.*))?", re.DOTALL)
+_NAME = re.compile(r"(real|inverted|sample)_(\d{1,9})(?:_(.*))?", re.DOTALL)
 _NEIGHBOUR = "_neighbour"
 
 
@@ -70,7 +70,9 @@ class History:
         whole = {path for some in every for clip in some.values() for path in clip}
         suffixes = {path.suffix for path in whole}
         found = {path for path in clips.folder.glob("*/*") if path.suffix in suffixes and not path.name.startswith(".")}
-        return cls(run, references, moments, sorted(found - whole), len(moments))
+        # Where both are there, their folder is none of an epoch.
+        halves = [path for path in found - whole if not _has_all(path, suffixes)]
+        return cls(run, references, moments, sorted(halves), len(moments))
 
     @property
     def name(self) -> str:
@@ -138,6 +140,10 @@ def places_in(clips: Mapping[str, Clip], names: Collection[str]) -> dict[Place, 
             role = "neighbour" if neighbour else found[1]
             places[Place(role, int(found[2]), found[3] or "")] = clip
     return dict(sorted(places.items(), key=lambda item: (item[0].number, item[0].role)))
+
+
+def _has_all(path: Path, suffixes: Collection[str]) -> bool:
+    return all(path.with_suffix(suffix).exists() for suffix in suffixes)
 
 
 def _is_neighbour(name: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gan.errors import InputError
-from gan.files import atomic_write
+from gan.files import atomic_write, refuse_pipes
 from gan.listen.about import about
 from gan.listen.chart import LEFT, N_COLOURS, RIGHT, WIDTH, draw_charts
 from gan.listen.clips import Clip
@@ -25,6 +25,8 @@ from gan.progress import each
 # What tells such a page from other files: it may be written again.
 MARK = '<meta name="generator" content="gan listen">'
 
+# Of one file of a clip; a minute and a half of noise has half of it.
+_MOST_BYTES = 1 << 24
 # As they stand beside each other.
 _ROLES = ("real", "inverted", "sample", "neighbour")
 
@@ -62,7 +64,7 @@ class _Store:
             script: Name of the script that is to hold its sound, if it has to lie beside the page.
         """
         try:
-            sound_file, picture_file = (path.read_bytes() for path in clip)
+            sound_file, picture_file = map(_content, clip)
             digest = hashlib.sha256(sound_file + picture_file).hexdigest()
             if digest in self._known:
                 return self._known[digest]
@@ -78,6 +80,8 @@ class _Store:
             "outline": _base64(sound.outline),
             "sound": f"sound-{number}",
         }
+        if sound.quieter_db:
+            about["quieter"] = sound.quieter_db
         if self._link:
             self.scripts.setdefault(script, {})[f"sound-{number}"] = _base64(sound_file)
             picture = os.path.relpath(clip.picture.resolve(), self.folder.parent.resolve())
@@ -163,7 +167,7 @@ def write_history_page(histories: Sequence[History], output: Path, link: bool) -
     try:
         store.write_scripts()
         with atomic_write(output) as part:
-            part.write_text(page, encoding="utf-8")
+            part.write_text(page, encoding="utf-8", errors="replace")
     except OSError as error:
         raise InputError(f"{output}: cannot be written ({error})") from error
     return store.skipped
@@ -207,6 +211,13 @@ def _cards(runs: Sequence[dict[tuple[int, str], dict[str, Any]]]) -> list[dict[s
                 rows.append({"runs": [number], "panes": own})
         cards.append({"index": index, "rows": rows})
     return cards
+
+
+def _content(path: Path) -> bytes:
+    refuse_pipes(path)
+    if (size := path.stat().st_size) > _MOST_BYTES:
+        raise InputError(f"{path}: {size} bytes, where a clip's file has at most {_MOST_BYTES}")
+    return path.read_bytes()
 
 
 def _about(history: History, number: int, several: bool) -> str:

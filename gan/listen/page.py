@@ -4,12 +4,13 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-import soundfile
-
 from gan.files import atomic_write
+from gan.sound.recording import open_as_named
 
 INDEX = "index.html"
 
+# Of a comment that is shown: a FLAC file's may be 16 MB.
+_MOST_LETTERS = 1000
 _SUFFIXES = {".wav", ".flac"}
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -48,9 +49,9 @@ def write_page(folder: Path) -> Path:
         picture = path.with_suffix(".png")
         if picture.exists():
             try:
-                with soundfile.SoundFile(path) as file:
-                    comment = file.comment
-            except (OSError, RuntimeError):
+                with open_as_named(path) as file:
+                    comment = file.comment[:_MOST_LETTERS]
+            except (OSError, RuntimeError, ValueError):
                 # What else lies in the folder: a player that stays silent is enough.
                 comment = ""
             words = {"name": path.name, "comment": comment}
@@ -66,5 +67,6 @@ def write_page(folder: Path) -> Path:
         part.write_text(
             _PAGE.format(title=escape(f"Sounds of {folder.resolve().parent.name}"), sounds="\n".join(sounds)),
             encoding="utf-8",
+            errors="replace",
         )
     return page

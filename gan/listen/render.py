@@ -13,7 +13,7 @@ from gan.evaluate.latents import Latent
 from gan.files import refuse_unwritable
 from gan.seed import derive_seed
 from gan.sound.codec import encode_image
-from gan.sound.recording import gain_that_fits, write_recording
+from gan.sound.recording import write_recording
 from gan.sound.spectrogram import db_from_image, magnitude_from_db
 from gan.trained import Trained
 
@@ -187,9 +187,7 @@ def write_sound(
     """
     magnitude = magnitude[:, : trained.settings.n_frames(n_samples)]
     waveform = reconstruct(magnitude.to(trained.gan.device), n_samples).cpu()
-    gain = gain_that_fits(float(waveform.abs().max()))
     fade_ends(waveform, trained.settings.sample_rate)
     encode_image(path.with_suffix(".png"), magnitude, trained.settings, description=comment)
-    write_recording(path, (gain * waveform).numpy(), trained.settings.sample_rate, comment=comment)
-    loud = f", made {-20 * math.log10(gain):.1f} dB quieter so that it does not clip" if gain < 1 else ""
-    return f"{path}: {n_samples / trained.settings.sample_rate:.2f} s{loud}"
+    note = write_recording(path, waveform.numpy(), trained.settings.sample_rate, comment=comment).note
+    return f"{path}: {n_samples / trained.settings.sample_rate:.2f} s{', ' if note else ''}{note}"

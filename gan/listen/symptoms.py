@@ -20,6 +20,8 @@ _SHARE = 0.5
 _LARGE_SHARE = 0.7
 # Below the real crops' median level by this much nothing is heard beside them.
 _SILENT_DB = 40.0
+# Times the peak of the loudest real crop from which on a sample is louder than full scale where it is listened to.
+HEADROOM = 2.0
 # Power that moves from frame to frame, as a share of all: a sine with 1 dB of ripple has 0.1, a held note of an
 # instrument 0.2 to 0.8, speech 1 and more.
 _STEADY = 0.15
@@ -132,6 +134,36 @@ def buzz(samples: Traits, real: Traits) -> Symptom | None:
     )
 
 
+def peaks_over_full_scale(samples: Traits, real: Traits) -> Tensor:
+    """How far the peaks of samples lie above full scale where they are listened to, in dB, shape (n_sounds,).
+
+    There the loudest real crop has its peak at -6 dBFS.
+
+    Args:
+        samples: Measured with their sounds, as the real crops.
+        real: The real crops.
+    """
+    assert samples.peak_db is not None
+    assert real.peak_db is not None
+    return samples.peak_db - real.peak_db.max() - 20.0 * math.log10(HEADROOM)
+
+
+def overload(samples: Traits, real: Traits) -> Symptom | None:
+    """Samples' sounds have a peak above full scale at the gain at which they are listened to."""
+    if samples.peak_db is None or real.peak_db is None:
+        return None
+    over_db = peaks_over_full_scale(samples, real)
+    # Of the real crops none is, or full scale would be elsewhere.
+    if not _stands_out(over_db > 0, torch.zeros(1)):
+        return None
+    return Symptom(
+        "louder than full scale",
+        f"{_count(over_db > 0)} louder than full scale, the loudest by {float(over_db.max()):.1f} dB, where the "
+        "loudest real crop has its peak at -6 dBFS: their clips are made quieter",
+        _CALMER,
+    )
+
+
 def sameness(samples: Traits, real: Traits) -> Symptom | None:
     """Samples of different latents have a twin among them, nearer than a fifth of the usual distance of real crops.
 
@@ -159,7 +191,7 @@ def symptoms_of_samples(samples: Traits, real: Traits) -> list[Symptom]:
     """All that is wrong with samples; of silent ones, that they are."""
     if found := silence(samples, real):
         return [found]
-    judges = (steady_tone, stripes, buzz, sameness)
+    judges = (steady_tone, stripes, buzz, overload, sameness)
     return [symptom for judge in judges if (symptom := judge(samples, real)) is not None]
 
 

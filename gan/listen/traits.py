@@ -45,6 +45,7 @@ class Traits:
         buzz_db: Shape (n,): power of the envelope at the frame rate, twice and three times that, in dB above the
             neighbouring frequencies; the highest of the three. None if only images were measured.
         buzz_depth: Shape (n,): its amplitude there, as a share of the mean of the envelope; None likewise.
+        peak_db: Shape (n,): largest absolute sample in dB, 0 if it is 1, -200 for silence; None likewise.
     """
 
     frame_rate: float
@@ -56,6 +57,7 @@ class Traits:
     distances: Tensor
     buzz_db: Tensor | None = None
     buzz_depth: Tensor | None = None
+    peak_db: Tensor | None = None
 
     @classmethod
     @torch.no_grad()
@@ -72,7 +74,7 @@ class Traits:
             images: Shape (n, 1, n_freqs, n_frames), in [-1, 1].
             scale: Which levels -1 and 1 are.
             settings: The grid.
-            waveforms: Shape (m, n_samples), of any of these images or all; None to leave out the buzz.
+            waveforms: Shape (m, n_samples), of any of these images or all; None to leave out the buzz and the peak.
 
         Returns:
             Traits on the CPU.
@@ -83,7 +85,6 @@ class Traits:
         stripes_db, depth_db = _stripes(level_db)
         flat = images.flatten(1).float()
         distances = torch.cdist(flat, flat) / math.sqrt(flat.shape[1])
-        buzz = None if waveforms is None else _buzz(waveforms, settings.hop_length)
         measures = {
             "level_db": 10.0 * power.mean((1, 2)).clamp_min(10.0 ** (0.1 * _NO_POWER_DB)).log10(),
             "unsteadiness": _unsteadiness(power),
@@ -92,8 +93,10 @@ class Traits:
             "stripes_depth_db": depth_db,
             "distances": distances,
         }
-        if buzz is not None:
-            measures["buzz_db"], measures["buzz_depth"] = buzz
+        if waveforms is not None:
+            measures["buzz_db"], measures["buzz_depth"] = _buzz(waveforms, settings.hop_length)
+            peaks = waveforms.float().nan_to_num(0.0, 0.0, 0.0).abs().amax(1)
+            measures["peak_db"] = 20.0 * peaks.clamp_min(10.0 ** (_NO_POWER_DB / 20.0)).log10()
         return cls(
             settings.sample_rate / settings.hop_length, **{name: value.cpu() for name, value in measures.items()}
         )

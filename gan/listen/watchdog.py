@@ -14,7 +14,7 @@ from gan.data.datamodule import ImageData
 from gan.errors import Diverged, InputError
 from gan.listen.board import writers_of
 from gan.listen.callbacks import data_of
-from gan.listen.symptoms import Symptom, symptoms_of_losses, symptoms_of_samples
+from gan.listen.symptoms import Symptom, peaks_over_full_scale, symptoms_of_losses, symptoms_of_samples
 from gan.listen.traits import Traits
 from gan.model.gan import GAN
 from gan.run import Run
@@ -34,9 +34,9 @@ class Watchdog(Callback):
     """Looks at samples and losses after an epoch and says in a line what is wrong, once, and once when it is over.
 
     Samples of fixed latents are compared with real crops: silence, one steady tone, stripes and buzz at the rate of
-    the frames, all alike. Losses: a discriminator that has won or tells nothing, a loss that runs away. See
-    `gan.listen.traits` for the measures. What is found stands in TensorBoard's text tab too, what is measured in its
-    curves.
+    the frames, peaks above full scale, all alike. Losses: a discriminator that has won or tells nothing, a loss that
+    runs away. See `gan.listen.traits` for the measures. What is found stands in TensorBoard's text tab too, what is
+    measured in its curves.
 
     Losses or weights that are not numbers end the training before they get into a checkpoint.
 
@@ -148,6 +148,7 @@ class Watchdog(Callback):
         traits = self._traits(images, sounding, data_of(trainer))
         for logger in trainer.loggers:
             curves = {f"watchdog/{name}": value for name, value in traits.beside(self._real).items()}
+            curves["watchdog/over_full_scale_db"] = float(peaks_over_full_scale(traits, self._real).max())
             logger.log_metrics(curves, step=module.batches_seen)
         return symptoms_of_samples(traits, self._real)
 

@@ -84,6 +84,7 @@ class PhaseListening(Callback):
             logger.log_metrics({f"metric/{name}": float(np.nanmean(levels_db))}, step=_seen(trainer))
 
     def _play(self, trainer: Trainer, name: str, waveform: Tensor) -> None:
+        waveform = waveform.nan_to_num(0.0, 0.0, 0.0)
         peak = float(waveform.abs().max())
         sound = waveform / (2 * peak) if peak else waveform
         for logger in trainer.loggers:

@@ -1,9 +1,11 @@
 """Sound files, read in blocks: mixed down to mono, resampled, cut into windows; and written."""
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -11,7 +13,7 @@ import soxr
 from numpy.typing import NDArray
 
 from gan.errors import InputError
-from gan.files import atomic_write
+from gan.files import atomic_write, refuse_pipes
 
 SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".w64", ".caf", ".au"}
@@ -28,6 +30,9 @@ _OGG_PAGE_MAX = 1 << 16
 _UNKNOWN_SIZE = 0x7FFF0000
 _UNKNOWN_FRAMES = 1 << 62
 _LOUDEST = 1e30
+# How files of the formats that this program writes begin.
+_HEADS = {".flac": (b"fLaC",), ".wav": (b"RIFF", b"RIFX", b"RF64")}
+_QUIETER = re.compile(r"made (\d{1,4}\.\d\d) dB quieter so that it does not clip")
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,22 @@ def windows(path: Path, sample_rate: int, window_samples: int, step_samples: int
         raise InputError(f"{path}: it holds no samples")
     start = max(0, n_samples - window_samples)
     yield Window(kept[start - kept_start :].copy(), start, True)
+
+
+def open_as_named(path: Path) -> soundfile.SoundFile:
+    """Open a FLAC or WAV file whose first bytes are of the format that its suffix says: no other reader has a go at it.
+
+    Raises:
+        InputError: If it is another format, or none of the two.
+        OSError: If it cannot be opened.
+        soundfile.SoundFileError: If it is damaged.
+    """
+    refuse_pipes(path)
+    with path.open("rb") as file:
+        head = file.read(4)
+    if head not in _HEADS.get(path.suffix, ()):
+        raise InputError(f"{path}: cannot be read as sound (it begins with {head!r}, which is no {path.suffix} file)")
+    return soundfile.SoundFile(path)
 
 
 @dataclass(frozen=True)
@@ -195,6 +216,52 @@ def gain_that_fits(peak: float, subtype: str = "PCM_16") -> float:
     return 1.0 if peak <= _FULL_SCALE or subtype == "FLOAT" else _FULL_SCALE / peak
 
 
+class Fitted(NamedTuple):
+    """A waveform whose samples fit a file.
+
+    Attributes:
+        waveform: Shape (n_samples,), within full scale.
+        gain_db: What it was multiplied by: 0 if it fits as it is, else below 0.
+        n_not_numbers: Samples that were NaN or infinite and are 0.
+    """
+
+    waveform: NDArray[np.float32]
+    gain_db: float
+    n_not_numbers: int
+
+    @property
+    def note(self) -> str:
+        """The changes, for people; an empty string if there are none. `quieter_db` reads it."""
+        notes = [f"made {-self.gain_db:.2f} dB quieter so that it does not clip"] if self.gain_db < 0 else []
+        if self.n_not_numbers:
+            notes.append(f"{self.n_not_numbers} samples that were not numbers are silent")
+        return ", ".join(notes)
+
+
+def fit_full_scale(waveform: NDArray[np.float32], subtype: str = "PCM_16") -> Fitted:
+    """Make a waveform that is louder than full scale quieter as a whole; others keep their level.
+
+    Args:
+        waveform: Shape (n_samples,), full scale 1.
+        subtype: Sample format; FLOAT fits every level.
+    """
+    finite = np.isfinite(waveform)
+    n_not_numbers = int(waveform.size - np.count_nonzero(finite))
+    if n_not_numbers:
+        waveform = np.where(finite, waveform, np.float32(0.0))
+    gain = gain_that_fits(float(np.abs(waveform).max(initial=0.0)), subtype)
+    if gain < 1.0:
+        # In double: the gain of what is near the largest float is below the smallest.
+        waveform = (waveform * np.float64(gain)).astype(np.float32)
+    return Fitted(waveform, 20.0 * math.log10(gain), n_not_numbers)
+
+
+def quieter_db(comment: str) -> float:
+    """By how many dB a file's sound is quieter than it was, as its comment says; 0 if it does not say so."""
+    found = _QUIETER.search(comment)
+    return float(found[1]) if found else 0.0
+
+
 def write_recording(
     path: Path,
     waveform: NDArray[np.float32],
@@ -202,29 +269,35 @@ def write_recording(
     subtype: str = "PCM_16",
     comment: str = "",
     sync: bool = True,
-) -> None:
-    """Write a sound file, atomically; its suffix says its format.
+) -> Fitted:
+    """Write a sound file, atomically; its suffix says its format. Nothing is clipped, see `fit_full_scale`.
 
     Args:
         path: The file to write.
-        waveform: Shape (n_samples,), full scale 1; see `gain_that_fits`.
+        waveform: Shape (n_samples,), full scale 1.
         sample_rate: In Hz.
         subtype: Sample format.
-        comment: Text in the file.
+        comment: Text in the file. What had to be changed of the sound is added.
         sync: As of `atomic_write`.
+
+    Returns:
+        What was written, and what had to be changed.
 
     Raises:
         InputError: If it cannot be written.
     """
+    fitted = fit_full_scale(waveform, subtype)
+    comment = ", ".join(filter(None, (comment, fitted.note)))
     try:
         with atomic_write(path, sync) as part:
             file = soundfile.SoundFile(part, "w", sample_rate, 1, subtype, format=path.suffix[1:].upper())
             with file:
                 if comment:
                     file.comment = comment
-                file.write(waveform)
+                file.write(fitted.waveform)
     except (OSError, soundfile.SoundFileError) as error:
         raise InputError(f"{path}: cannot be written ({error})") from error
+    return fitted
 
 
 class _Stream(soundfile.SoundFile):  # type: ignore[misc]
