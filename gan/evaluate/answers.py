@@ -11,11 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan.errors import InputError, one_line
-<<<<<<< HEAD
 from gan.evaluate.opinion import difference, discrimination, opinion, share
-=======
-from gan.evaluate.opinion import chance, difference, opinion, share
->>>>>>> 04c897f2716700679316e404db510db08e330281
 from gan.files import atomic_write, refuse_pipes
 from gan.plain import made_of, shown
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 from gan.files import atomic_write
-<<<<<<< HEAD
 from gan.outputs import generator_tag, page_mark
 
 INDEX = "index.html"
@@ -14,12 +13,6 @@ _GENERATOR = "gan: sounds of a folder"
 # Pages of versions before the tag begin so.
 PAGE = page_mark("page of sounds of gan", _GENERATOR, "<title>Sounds of ", "height: 14rem; filter: brightness(0.75)")
 
-=======
-from gan.sound.recording import open_as_named
-
-INDEX = "index.html"
-
->>>>>>> 04c897f2716700679316e404db510db08e330281
 # Of a comment that is shown: a FLAC file's may be 16 MB.
 _MOST_LETTERS = 1000
 _SUFFIXES = {".wav", ".flac"}
