@@ -350,7 +350,7 @@ def test_folders_that_are_not_shared_are_said(recordings, tmp_path, write_image)
         open_store(tmp_path / "images", tmp_path / "store", backend=Elsewhere("dask"))
     # Nothing of that is kept: the file itself is not to blame.
     assert len(open_store(tmp_path / "images", tmp_path / "store").images) == 1
-    cut = encoder._Cut(recordings, tmp_path / "new", encoder.SpectrogramSettings(RATE, 256, 64, 256), RATE, RATE)
+    cut = encoder._Cut(recordings, tmp_path / "new", encoder.SpectrogramSettings(RATE, 256, 64, 256), RATE, RATE, False)
     with pytest.raises(InputError, match=r"new: not to be seen on .*; recordings and images must be in folders that"):
         encoder._encode_as_worker(recordings / "0" / "0.wav", cut, tmp_path / "new" / ".encode.x.part")
     assert not (tmp_path / "new").exists()
