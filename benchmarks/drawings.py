@@ -117,10 +117,11 @@ def kinds() -> list[Kind]:
     imshow = Kind("imshow", "imshow", n_fft=512, arguments={"aspect": "auto", "origin": "lower"})
     extent = {"aspect": "auto", "origin": "lower", "extent": [0, 4, 0, RATE / 2]}
     gouraud = Kind("gouraud", "gouraud", n_fft=512, size=(12, 8))
+    both = ("n_fft", "hop_length", "seconds")
+    linear = ("n_fft", "seconds", "values")
     scipys = Kind("scipy", "pcolormesh", feature="scipy", n_fft=256, hop=224, top_db=None, size=(12, 8))
     mel = replace(base, feature="mel", y_axis="mel", size=(12, 8), given=("y_axis", "n_mels", "n_fft", "seconds"))
     recipe = Kind("recipe", cmap="gray", size=(20, 20), dpi=50, bar=False, title=False, off=True, fill=True)
-    both = ("n_fft", "hop_length", "seconds")
     turned = ("n_fft", "seconds", "upside_down")
     cut = ("n_fft", "seconds", "min_hz", "max_hz", "y_axis")
     sox = Kind("sox", "sox", n_fft=1024, hop=RATE // 200, top_db=120, arguments=(), given=(*both, "range_db"))
@@ -165,10 +166,10 @@ def kinds() -> list[Kind]:
         like(imshow, "imshow_upper", arguments={"aspect": "auto"}, upside_down=True, given=turned),
         gouraud,
         like(gouraud, "gouraud_2048", n_fft=2048),
-        like(scipys, "scipy_db", given=both),
-        like(scipys, "scipy_gouraud_db", how="gouraud", given=both),
-        like(scipys, "scipy_doc", how="gouraud", scale="power", bar=False, title=False, given=(*both, "values")),
-        like(scipys, "scipy_1024", n_fft=1024, hop=896, given=both),
+        like(scipys, "scipy_db"),
+        like(scipys, "scipy_gouraud_db", how="gouraud"),
+        like(scipys, "scipy_doc", how="gouraud", scale="power", bar=False, title=False, given=linear),
+        like(scipys, "scipy_1024", n_fft=1024, hop=896),
         like(large, "ylim", axes={"ylim": (0, 4000)}, given=cut),
         like(large, "ylim_odd", axes={"ylim": (0, 3333)}, given=cut),
         like(large, "ylim_low", axes={"ylim": (200, 5000)}, given=cut),
@@ -268,6 +269,12 @@ def matrix(kind: Kind, y: Any) -> tuple[Any, Any, Any]:
     if kind.how == "specgram":
         power, hz, seconds = mpl.mlab.specgram(y, NFFT=kind.n_fft, Fs=RATE, noverlap=kind.n_fft - hop)
         return 10 * np.log10(power), hz, seconds
+    if kind.how == "sox":
+        # Measured with SoX 14.4.2: windows are Hann's, and 40 samples early.
+        starts = np.arange(800) * len(y) // 800 - 40 - kind.n_fft // 2
+        windows = y[(starts[:, None] + np.arange(kind.n_fft)).clip(0, len(y) - 1)] * np.hanning(kind.n_fft)
+        level_db = librosa.amplitude_to_db(np.abs(np.fft.rfft(windows)).T, ref=np.max, amin=1e-9, top_db=120)
+        return level_db, librosa.fft_frequencies(sr=RATE, n_fft=kind.n_fft), np.arange(800) * 4 / 800
     if kind.feature == "scipy":
         hz, seconds, power = scipy.signal.spectrogram(y, RATE, nperseg=kind.n_fft, noverlap=kind.n_fft - hop)
         return power if kind.scale == "power" else 10 * np.log10(power + 1e-20), hz, seconds
@@ -297,11 +304,7 @@ def draw(kind: Kind, y: Any, path: Path) -> Shown:
     win = kind.win or kind.n_fft
     hop = kind.hop or win // 4
     numbers, hz, seconds = matrix(kind, y)
-    if kind.how == "sox":
-        numbers = np.maximum(numbers, numbers.max() - 120)
-        box = draw_by_sox(kind, y, path)
-    else:
-        box = draw_by_matplotlib(kind, y, numbers, hz, seconds, path)
+    box = draw_by_sox(kind, y, path) if kind.how == "sox" else draw_by_matplotlib(kind, y, numbers, hz, seconds, path)
     for name, *arguments in kind.after:
         box = changed(path, box, name, *arguments)
     level_db = numbers

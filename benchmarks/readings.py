@@ -46,7 +46,8 @@ VERDICTS = ("RIGHT", "POINTED", "MISLED", "SILENT", "REFUSED", "CRASHED")
 LOW_CONFIDENCE = 0.8
 # Words of warnings and names of findings that point to a fault, by the option that is right once it is given.
 WORDS = {
-    "orientation": {"colormap": "colormap|_r\\b|loud|reversed", "upside_down": "upside_down"},
+    "reversed": {"colormap": "colormap|_r\\b|black or white|loud and quiet"},
+    "upside down": {"upside_down": "upside_down"},
     "pitch": {"n_fft": "n_fft|rows|frequenc", "y_axis": "y_axis|mel", "": "max_hz|min_hz|--box|half a pixel|n_mels"},
     "length": {"seconds": "seconds|hop_length|columns|length", "": "--box"},
     "levels": {"range_db": "range_db", "values": "values", "": "colou?rs|dB|too thin|smooth"},
@@ -136,8 +137,11 @@ def judged(figure: Figure, kind: Kind, shown: Shown, given: set[str], sounds: st
     faults, notes = [], [f"rank {rank:.2f}, error {error:.1f} dB"]
     if abs(scale - 1) > 0.05:
         notes.append(f"range x {scale:.2f}")
+    turned = float(scipy.stats.spearmanr(read_db[::-1][rows][:, columns][loud], true_db[loud])[0])
     if rank < -0.2:
-        faults.append("orientation")
+        faults.append("reversed")
+    elif turned > max(0.7, rank):
+        faults.append("upside down")
     else:
         ratio, peaks, true_peaks = pitches(read_db, hz, shown, sounds)
         if ratio is not None and abs(ratio - 1) > 0.005:

@@ -32,7 +32,7 @@ def test_each_fault_is_found_and_named(readings, drawn):
 
     assert verdict()[0] == "RIGHT"
     # The reader is told what is not so.
-    assert verdict(["colormap"], colormap="viridis_r")[1] == "orientation"
+    assert verdict(["colormap"], colormap="viridis_r")[1] == "reversed"
     assert verdict(["hop_length"], hop_length=64)[1] == "length"
     assert verdict(["range_db"], range_db=40)[1] == "levels"
     assert verdict(["n_fft"], n_fft=1024)[1].startswith("pitch")

@@ -18,7 +18,13 @@ _MAX_MISSING = 1.5
 
 
 def find_columns(
-    side: Side, across: Grid | None, n_fft: int, seconds: float | None, whole: bool, options: FigureOptions, notes: Notes
+    side: Side,
+    across: Grid | None,
+    n_fft: int,
+    seconds: float | None,
+    whole: bool,
+    options: FigureOptions,
+    notes: Notes,
 ) -> tuple[Grid, int]:
     """Work out the columns and the hop between them.
 
@@ -49,7 +55,12 @@ def find_columns(
                 f"shows {across.n} columns, but {seconds:g} s at hop_length {hop_length} and sample_rate "
                 f"{options.sample_rate} are {expected}; one of the three is wrong"
             )
-        notes.found("frames", str(across.n), across.confidence, f"columns of {across.pitch:.2f} px, the outer ones {across.ends}")
+        notes.found(
+            "frames",
+            str(across.n),
+            across.confidence,
+            f"columns of {across.pitch:.2f} px, the outer ones {across.ends}",
+        )
         return across, hop_length
     blurred = side.smoothness > MIN_SMOOTHNESS
     if n_samples is None:

@@ -6,10 +6,10 @@ from numpy.typing import NDArray
 from gan.errors import InputError
 from gan.sound.figure.box import Box, find_box, given_box
 from gan.sound.figure.cells import between, cell_means
-from gan.sound.figure.columns import check_length, find_columns
 from gan.sound.figure.colormap import identify
-from gan.sound.figure.figure import Figure, Layout, Notes
+from gan.sound.figure.columns import check_length, find_columns
 from gan.sound.figure.even import find_even_grid
+from gan.sound.figure.figure import Figure, Layout, Notes
 from gan.sound.figure.grid import Grid, Side, changes_along, is_found
 from gan.sound.figure.options import FigureOptions
 from gan.sound.figure.pixels import Pixels

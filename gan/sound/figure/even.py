@@ -5,7 +5,6 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gan.sound.figure.grid import (
     MIN_CELLS,
@@ -167,11 +166,11 @@ def _comb(side: Side, pitch: float, place: float) -> tuple[float, float, float]:
     return correlation_at(side, _inner_edges(side, pitch, place)), pitch, place
 
 
-def _inner_edges(side: Side, pitch: float, place: float) -> NDArray[np.float64]:
+def _inner_edges(side: Side, pitch: float, place: float) -> Edges:
     """Places of edges within the axis, ascending, one of which is at `place` or whole cells from it."""
     low, high = sorted((side.low, side.high))
     first, last = math.ceil((low - place) / pitch), math.floor((high - place) / pitch)
-    return place + pitch * np.arange(first, last + 1)
+    return place + pitch * np.arange(first, last + 1, dtype=np.float64)
 
 
 def _refined(side: Side, comb: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -181,9 +180,7 @@ def _refined(side: Side, comb: tuple[float, float, float]) -> tuple[float, float
         _, pitch, place = comb
         # Cells are stretched around the middle, so that one does not move the other.
         place += pitch * round((middle - place) / pitch)
-        comb = max(
-            comb, *(_comb(side, pitch + a * stretch, place + b * shift) for a in (-1, 0, 1) for b in (-1, 0, 1))
-        )
+        comb = max(comb, *(_comb(side, pitch + a * stretch, place + b * shift) for a in (-1, 0, 1) for b in (-1, 0, 1)))
         stretch, shift = stretch / 2, shift / 2
     return comb
 

@@ -1,8 +1,7 @@
 """How many cells a drawn spectrogram has along an axis and where they lie, from where its pixels change."""
 
-import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeGuard

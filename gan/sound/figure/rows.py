@@ -8,8 +8,8 @@ import numpy as np
 
 from gan.errors import InputError
 from gan.sound.figure.axis import log_edges, mel_edges, scaled
-from gan.sound.figure.figure import Notes
 from gan.sound.figure.even import find_even_grid, find_smooth_cells
+from gan.sound.figure.figure import Notes
 from gan.sound.figure.grid import (
     MIN_CONFIDENCE,
     MIN_SMOOTHNESS,
@@ -149,7 +149,12 @@ def _range_of(options: FigureOptions) -> tuple[float, float]:
 
 
 def frequencies(
-    side: Side, y_axis: YAxis, up: Grid | None, zero: float | None, extent: Extent | None, options: FigureOptions,
+    side: Side,
+    y_axis: YAxis,
+    up: Grid | None,
+    zero: float | None,
+    extent: Extent | None,
+    options: FigureOptions,
     notes: Notes,
 ) -> FrequencyAxis:
     """Work out which frequencies the rows are.
@@ -185,9 +190,7 @@ def _ends(rows: Grid) -> str:
     return f"the outer ones {rows.ends}"
 
 
-def _linear_rows(
-    side: Side, up: Grid, extent: Extent | None, options: FigureOptions, notes: Notes
-) -> FrequencyAxis:
+def _linear_rows(side: Side, up: Grid, extent: Extent | None, options: FigureOptions, notes: Notes) -> FrequencyAxis:
     """Rows that were counted."""
     n_fft = options.n_fft
     if n_fft is not None:
@@ -248,7 +251,11 @@ def _likely_n_fft(exact: float) -> int:
     if abs(power / exact - 1) < _NEAR:
         return int(power)
     return next(
-        (step * round(exact / step) for step in (100, 64, 10) if abs(step * round(exact / step) / exact - 1) < _NEAR / 2),
+        (
+            step * round(exact / step)
+            for step in (100, 64, 10)
+            if abs(step * round(exact / step) / exact - 1) < _NEAR / 2
+        ),
         2 * round(exact / 2),
     )
 
@@ -262,8 +269,10 @@ def _assumed_rows(
     from_ticks = ""
     origin = "given" if options.n_fft else "usual"
     if options.n_fft is None and side.smoothness > MIN_SMOOTHNESS:
-        raise InputError(f"{notes.path}: its rows run into each other (an interpolated or resized picture) and cannot "
-                         "be counted; give --n_fft and, with it, --seconds")
+        raise InputError(
+            f"{notes.path}: its rows run into each other (an interpolated or resized picture) and cannot "
+            "be counted; give --n_fft and, with it, --seconds"
+        )
     if extent is not None:
         rows, lowest = _rows_between(side, y_axis, n_fft, extent, options)
         if rows.n < n_rows:
@@ -288,18 +297,13 @@ def _assumed_rows(
     return FrequencyAxis(rows, n_fft, lowest=lowest)
 
 
-def _rows_between(
-    side: Side, y_axis: YAxis, n_fft: int, extent: Extent, options: FigureOptions
-) -> tuple[Grid, int]:
+def _rows_between(side: Side, y_axis: YAxis, n_fft: int, extent: Extent, options: FigureOptions) -> tuple[Grid, int]:
     """Rows of an STFT between two frequencies, and which of its frequencies is the lowest."""
     spacing = options.sample_rate / n_fft
     lowest = max(0, round(extent.low / spacing))
     highest = min(n_fft // 2, round(extent.high / spacing))
     hz = ((np.arange(lowest, highest + 2) - 0.5) * spacing).clip(extent.low, extent.high)
-    if y_axis == "log":
-        edges = scaled(hz, extent.low, extent.high)
-    else:
-        edges = (hz - extent.low) / (extent.high - extent.low)
+    edges = scaled(hz, extent.low, extent.high) if y_axis == "log" else (hz - extent.low) / (extent.high - extent.low)
     return assumed(side, edges, "cut"), lowest
 
 
