@@ -15,6 +15,8 @@ _TOLERANCE = 24
 _PAGE_TOLERANCE = 4
 # Every channel of a white page, or of a cream one.
 _WHITE = 220
+# Part of a side, either way of its middle, on which its end is found to the pixel: a 20th.
+_LOOKED_AT = 20
 _THUMBNAIL = 4000
 # Fewer pixels than this have no grid to be found.
 _MIN_SIDE = 16
@@ -181,8 +183,10 @@ def _without_ticks(part: NDArray[np.bool_], top: int, left: int) -> Sides:
 def _refined(pixels: Pixels, margin: NDArray[np.int16], box: Sides, factor: int) -> Sides:
     """A box that was found in a thumbnail, to the pixel."""
     left, top, right, bottom = (factor * side for side in box)
-    middle = slice((top + bottom) // 2 - 2 * factor, (top + bottom) // 2 + 2 * factor)
-    centre = slice((left + right) // 2 - 2 * factor, (left + right) // 2 + 2 * factor)
+    # Wider than ticks are: one may be right at the middle.
+    half_width, half_height = (max(2 * factor, size // _LOOKED_AT) for size in (right - left, bottom - top))
+    middle = slice((top + bottom) // 2 - half_height, (top + bottom) // 2 + half_height)
+    centre = slice((left + right) // 2 - half_width, (left + right) // 2 + half_width)
 
     def covered(strip: Strip, axis: int) -> NDArray[np.intp]:
         differs = np.abs(strip.reshape(*strip.shape[:2], -1).astype(np.int16) - margin).max(axis=-1) > _TOLERANCE

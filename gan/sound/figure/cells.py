@@ -109,3 +109,18 @@ def between(values: NDArray[np.float32], has: NDArray[np.bool_], axis: int) -> N
     weight = ((places - known[lower]) / span).clip(0, 1).astype(np.float32).reshape(shape)
     filled: NDArray[np.float32] = np.take(values, lower, axis) * (1 - weight) + np.take(values, right, axis) * weight
     return filled
+
+
+def between_columns(values: NDArray[np.float32], step: float) -> NDArray[np.float32]:
+    """Columns in steps of a part of a column from the first to the last, interpolated linearly.
+
+    Args:
+        values: Shape (n_rows, n_columns).
+        step: In (0, 1].
+    """
+    places = np.arange(int((values.shape[1] - 1) / step + 1e-9) + 1) * step
+    left = places.astype(np.intp).clip(0, max(0, values.shape[1] - 2))
+    weight = (places - left).astype(np.float32)
+    right = np.minimum(left + 1, values.shape[1] - 1)
+    stretched: NDArray[np.float32] = values[:, left] * (1 - weight) + values[:, right] * weight
+    return stretched

@@ -1,9 +1,9 @@
 """How many frames the columns of a drawn spectrogram are, and how many samples lie between them."""
 
 from gan.errors import InputError
-from gan.sound.figure.even import find_smooth_cells
+from gan.sound.figure.even import smooth_ends
 from gan.sound.figure.figure import Notes
-from gan.sound.figure.grid import MIN_SMOOTHNESS, Ends, Grid, Side, assumed, even_edges
+from gan.sound.figure.grid import MIN_SMOOTHNESS, Grid, Side, assumed, even_edges
 from gan.sound.figure.options import FigureOptions
 
 # Length of the recipe's pictures, which have no margins.
@@ -66,15 +66,14 @@ def find_columns(
     if n_samples is None:
         n_samples = round(_SECONDS * options.sample_rate)
         if blurred or not (whole and side.high - side.low > _MIN_USUAL_COLUMN * (1 + n_samples // hop_length)):
-            why = "run into each other (an interpolated or resized picture)" if blurred else "are too thin"
-            raise InputError(
-                f"{notes.path}: its columns {why} to be counted; give the length of the sound that it shows with "
-                "--seconds"
+            why = (
+                "run into each other (an interpolated or resized picture) and cannot" if blurred else "are too thin to"
             )
-    ends: Ends = "whole"
-    if blurred and (smooth := find_smooth_cells(side)) is not None:
-        ends = smooth.ends
+            raise InputError(
+                f"{notes.path}: its columns {why} be counted; give the length of the sound that it shows with --seconds"
+            )
     n_frames = 1 + n_samples // hop_length
+    ends = smooth_ends(side, n_frames)
     columns = assumed(side, even_edges(n_frames, ends), ends)
     how = "run into each other" if blurred else "cannot be counted"
     origin = "given" if seconds is not None else "usual"

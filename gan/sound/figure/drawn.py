@@ -5,15 +5,16 @@ from numpy.typing import NDArray
 
 from gan.errors import InputError
 from gan.sound.figure.box import Box, find_box, given_box
-from gan.sound.figure.cells import between, cell_means
+from gan.sound.figure.cells import between, between_columns, cell_means
 from gan.sound.figure.colormap import identify
 from gan.sound.figure.columns import check_length, find_columns
 from gan.sound.figure.even import find_even_grid
 from gan.sound.figure.figure import Figure, Layout, Notes
+from gan.sound.figure.frequencies import frequencies, given_extent
 from gan.sound.figure.grid import Grid, Side, changes_along, is_found
 from gan.sound.figure.options import FigureOptions
 from gan.sound.figure.pixels import Pixels
-from gan.sound.figure.rows import find_rows, frequencies, given_extent
+from gan.sound.figure.rows import find_rows
 from gan.sound.figure.shade import find_colormap, upright, values_of
 from gan.sound.figure.ticks import lowest_tick
 from gan.sound.settings import SpectrogramSettings
@@ -56,9 +57,9 @@ def read_drawn(pixels: Pixels, lossy: bool, options: FigureOptions, notes: Notes
     rows, bands = axis.rows, axis.bands
     whole = box.inside == (0, 0, pixels.width, pixels.height)
     counted = across if is_found(across) and not across.smooth else None
-    columns, hop_length = find_columns(horizontal, counted, axis.n_fft, options.seconds, whole, options, notes)
-    check_length(columns.n, hop_length, axis.n_fft, options, notes)
-    settings = _settings(axis.n_fft, hop_length, options)
+    columns, spacing = find_columns(horizontal, counted, axis.n_fft, options.seconds, whole, options, notes)
+    check_length(columns.n, spacing, axis.n_fft, options, notes)
+    settings = _settings(axis.n_fft, _hop_length(spacing, options.win_length or axis.n_fft, notes), options)
     # JPEG's colours are half as sharp as its light.
     margin = 2 if lossy and not pixels.grey and min(rows.cell, columns.cell) >= 8 else 1
     has_row, has_column, means = cell_means(pixels, box.inside, rows, columns, margin)
@@ -69,11 +70,12 @@ def read_drawn(pixels: Pixels, lossy: bool, options: FigureOptions, notes: Notes
     # Values of the colours that are there lie between each other, colours do not.
     values = values_of(means, colormap, options, notes)
     values = upright(between(between(values, has_row, 0), has_column, 1), options, notes)
+    values = between_columns(values, settings.hop_length / spacing)
     relative_db = (values - 1) * np.float32(options.range_db)
     n_above = (settings.n_freqs if bands is None else bands.n_mels) - len(relative_db) - axis.lowest
     if n_above or axis.lowest:
         relative_db = np.pad(relative_db, ((axis.lowest, n_above), (0, 0)), constant_values=-options.range_db)
-    _note_settings(settings, columns.n, up is not None and bands is None, options, notes)
+    _note_settings(settings, relative_db.shape[1], up is not None and bands is None, options, notes)
     return Figure(
         notes.path,
         settings,
@@ -134,6 +136,18 @@ def _require_other_evidence(
         f"{notes.path}: nothing in it repeats as the cells of a spectrogram do, and {colours}; if it is one whose "
         "cells are thinner than two pixels, say so with --n_fft and --seconds"
     )
+
+
+def _hop_length(spacing: int, win_length: int, notes: Notes) -> int:
+    """The hop of the sound: that of the columns, unless windows overlap by less than half."""
+    if spacing <= win_length // 2:
+        return spacing
+    hop_length = max(1, win_length // 4)
+    notes.warnings.append(
+        f"its columns are {spacing} samples apart, more than half a window of {win_length}, and no sound can be made "
+        f"from so few; those between them, {hop_length} apart, are interpolated"
+    )
+    return hop_length
 
 
 def _settings(n_fft: int, hop_length: int, options: FigureOptions) -> SpectrogramSettings:

@@ -35,18 +35,24 @@ _MIN_CUT_CELL = 1.5
 # Part of the changes that lie on edges of cells under two pixels: 0.95 and more was measured, of mirror images 0.7.
 _LEAST_EXPLAINED = 0.85
 # By how much ends anywhere must fit better than ends where cells end.
-_BETTER = 1.03
+_BETTER = 1.015
 _N_COMBS = 6
+# Edges of cells of nearly two pixels hang on hundredths of one.
+_N_REFINEMENTS = 6
+_STEPS = (-1, -0.5, 0, 0.5, 1)
 _MIN_CELL = 1.02
-_MAX_SURE = 0.95
-# Part of a cell that an axis has to show of it, and the same in pixels.
+_MAX_SURE = 0.975
+# Part of a cell that an axis has to show of it, and the same in pixels beyond those by which its end may be off.
 _LEAST_PART = 0.1
 _LEAST_PIXELS = 0.5
+_MAX_UNSEEN_PART = 0.3
 # How far the peak of a spectrum stands out of its neighbours: 5 to 60 was measured for interpolated cells.
 _MIN_PROMINENCE = 3.0
 _SURE_PROMINENCE = 20.0
 _BACKGROUND = 12
 _MIN_SMOOTH_CELL = 2.05
+# Relative: of the number of cells that was counted to the number that is known.
+_NEAR = 0.05
 
 
 def find_even_grid(side: Side) -> Grid | None:
@@ -156,7 +162,7 @@ def _find_cut_cells(side: Side) -> Grid | None:
     confidence = confidence_of(side, inner)
     if side.low > side.high:
         inner = inner[::-1]
-    part = max(_LEAST_PART * pitch, _LEAST_PIXELS)
+    part = max(_LEAST_PART * pitch, _LEAST_PIXELS, min(_LEAST_PIXELS + side.slack, _MAX_UNSEEN_PART * pitch))
     inner = inner[(np.abs(inner - side.low) > part) & (np.abs(inner - side.high) > part)]
     edges = np.concatenate([[side.low], settled(side, inner), [side.high]])
     return Grid(len(edges) - 1, "cut", edges, confidence, correlation, pitch)
@@ -176,7 +182,7 @@ def _inner_edges(side: Side, pitch: float, place: float) -> Edges:
 def _refined(side: Side, comb: tuple[float, float, float]) -> tuple[float, float, float]:
     middle = 0.5 * (side.low + side.high)
     stretch, shift = 0.15 * comb[1] ** 2 / len(side.changes), 0.1 * comb[1]
-    for _ in range(4):
+    for _ in range(_N_REFINEMENTS):
         _, pitch, place = comb
         # Cells are stretched around the middle, so that one does not move the other.
         place += pitch * round((middle - place) / pitch)
@@ -215,3 +221,11 @@ def find_smooth_cells(side: Side) -> Grid | None:
     edges = side.low + (side.high - side.low) * even_edges(n_cells, ends)
     confidence = float(min(1.0, prominence[peak] / _SURE_PROMINENCE))
     return Grid(n_cells, ends, edges, confidence, 1.0, pitch, smooth=True)
+
+
+def smooth_ends(side: Side, n: float) -> Ends:
+    """How an axis of about n cells ends that run into each other: whole cells if they are too thin to be told."""
+    smooth = find_smooth_cells(side) if side.smoothness > MIN_SMOOTHNESS else None
+    if smooth is None or abs(smooth.n / n - 1) > _NEAR:
+        return "whole"
+    return smooth.ends
