@@ -155,8 +155,13 @@ def test_a_folder_of_different_things(info, write_image, tmp_path):
     content = (tmp_path / "a.png").read_bytes()
     (tmp_path / "d.png").write_bytes(content.replace(b'"format": 1', b'"format": 7'))
     soundfile.write(tmp_path / "e.wav", music(16000), 8000)
+    for name in ("f.m4a", "g.svg", "h.txt"):
+        (tmp_path / name).touch()
     facts = info(tmp_path)
     assert facts[""] == "folder of pictures and recordings"
+    pictures, recordings = facts["unread"].split("\n")
+    assert pictures.startswith("1 left out: .svg; convert them first: magick ")
+    assert recordings.startswith("1 left out: .m4a; convert them first: ffmpeg -i ")
     assert facts["images"].startswith("3 images, 148 frames, ")
     assert facts["grid"].split("\n")[0] == f"{GRID} (2 of them)"
     assert facts["problem"] == "the images were made with different settings; keep one kind in the folder"
