@@ -44,8 +44,8 @@ def unwritable(path: Path, error: Exception, root: Path | None = None) -> InputE
     if error.errno == errno.ENAMETOOLONG:
         longest = max(len(os.fsencode(part)) for part in path.parts)
         return NameRefused(
-            f"{why}: {longest} bytes in a name, {len(os.fsencode(path))} in all; most disks take 255 and 4096; rename it, "
-            "or name another folder"
+            f"{why}: {longest} bytes in a name, {len(os.fsencode(path))} in all, where most disks take 255 and 4096; "
+            "rename it, or name another folder"
         )
     if error.errno in _OF_NAME or (error.errno in _OF_FOLDER and os.access(root or path.parent, os.W_OK | os.X_OK)):
         return NameRefused(why)

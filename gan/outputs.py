@@ -156,7 +156,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 def _ignores_case(folder: Path) -> bool:
     """Whether names that differ by case only are one file in a folder, which may not be there yet."""
-    there = next(each for each in (folder, *folder.parents) if os.path.exists(each))
+    there = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
     try:
         with tempfile.NamedTemporaryFile(dir=there, prefix=".case.", suffix=PART) as file:
             return (there / Path(file.name).name.upper()).exists()
