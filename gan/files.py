@@ -17,6 +17,8 @@ _OF_NAME = {
     errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY,
     errno.ELOOP,
 }  # fmt: skip
+# Bytes of a path, with its end, on Linux.
+_PATH_MAX = 4096
 # The folder may not be written to.
 _OF_FOLDER = {errno.EACCES, errno.EPERM}
 
@@ -42,11 +44,9 @@ def unwritable(path: Path, error: Exception, root: Path | None = None) -> InputE
         return InputError(f"{path}: cannot be written ({error})")
     why = f"{path}: cannot be written ({error.strerror or error})"
     if error.errno == errno.ENAMETOOLONG:
-        longest = max(len(os.fsencode(part)) for part in path.parts)
-        return NameRefused(
-            f"{why}: {longest} bytes in a name, {len(os.fsencode(path))} in all, where most disks take 255 and 4096; "
-            "rename it, or name another folder"
-        )
+        whole, longest = len(os.fsencode(path)), max(len(os.fsencode(part)) for part in path.parts)
+        found = f"a path of {whole} bytes, 4096" if whole >= _PATH_MAX else f"a name of {longest} bytes, 255"
+        return NameRefused(f"{why}: {found} is usual; rename it, or name another folder")
     if error.errno in _OF_NAME or (error.errno in _OF_FOLDER and os.access(root or path.parent, os.W_OK | os.X_OK)):
         return NameRefused(why)
     return InputError(why)

@@ -12,16 +12,22 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
+from gan.errors import one_line
+
 # Path relative to the folder, with forward slashes; size in bytes; time of the last change in ns.
 FileStamp = tuple[str, int, int]
 
+# So many names are enough for a line.
+_MOST_NAMED = 3
 # Folders that systems keep to themselves: macOS's archives, Synology's and QNAP's disks, Windows' disks.
 _SYSTEM_FOLDERS = {"__macosx", "@eadir", "@recycle", "#recycle", "$recycle.bin", "system volume information"}
 # The entry was removed a moment ago, is somebody else's, or is a link to nothing or to itself.
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG}
 
 
-def walk(folder: Path, suffixes: Collection[str], besides: Path | None = None) -> Iterator[FileStamp]:
+def walk(
+    folder: Path, suffixes: Collection[str], besides: Path | None = None, lost: list[str] | None = None
+) -> Iterator[FileStamp]:
     """List the files of a folder tree that have one of these suffixes, in no particular order.
 
     Links to files and folders are followed. What lies in the tree itself comes first and under its own name: a file or
@@ -31,6 +37,7 @@ def walk(folder: Path, suffixes: Collection[str], besides: Path | None = None) -
         folder: The folder.
         suffixes: Ends of names, in lower case; names may have either case.
         besides: A folder that is left out.
+        lost: Gets what cannot be followed, relative to the folder: links to nothing, folders that may not be read.
 
     Yields:
         The files.
@@ -41,8 +48,8 @@ def walk(folder: Path, suffixes: Collection[str], besides: Path | None = None) -
     # With text and not with paths: there may be hundreds of thousands, whenever a training starts.
     ends = tuple(suffixes)
     left_out = None if besides is None else os.path.realpath(besides)
-    # Real paths of folders, and of files that only a link leads to.
-    listed, linked = set[str](), set[str]()
+    # Real paths of folders.
+    listed = set[str]()
     folders, folder_links, file_links = [""], list[str](), list[str]()
     while folders or folder_links:
         # Linked ones last, in the order of their names, so that the same tree is always listed alike.
@@ -52,7 +59,7 @@ def walk(folder: Path, suffixes: Collection[str], besides: Path | None = None) -
             continue
         listed.add(real)
         # One after the other: each remembers what is asked of it, a hundred MB if all are kept.
-        for entry in _entries(folder, inside):
+        for entry in _entries(folder, inside, lost):
             file, name = f"{inside}{entry.name}", entry.name.lower()
             if _is_hidden(name):
                 continue
@@ -66,13 +73,11 @@ def walk(folder: Path, suffixes: Collection[str], besides: Path | None = None) -
             elif name.endswith(ends):
                 yield from _stamp(file, entry.stat)
     # When all folders are known, so are the files that are listed under their own name.
-    for file in sorted(link for link in file_links if link.lower().endswith(ends)):
-        target = os.path.realpath(folder / file)
-        where, name = os.path.split(target)
-        is_listed = where in listed and not _is_hidden(name.lower()) and name.lower().endswith(ends)
-        if not is_listed and target not in linked:
-            linked.add(target)
-            yield from _stamp(file, (folder / file).stat)
+    yield from _linked_files(folder, file_links, listed, ends)
+    if lost is not None:
+        # One to a folder of a disk that is not there has no suffix.
+        names = (link for link in file_links if link.lower().endswith(ends) or not Path(link).suffix)
+        lost.extend(link for link in names if _leads_nowhere(folder / link))
 
 
 def in_order(stamps: Iterable[FileStamp]) -> list[FileStamp]:
@@ -80,28 +85,48 @@ def in_order(stamps: Iterable[FileStamp]) -> list[FileStamp]:
     return sorted(stamps, key=lambda stamp: stamp[0].replace("/", "\0"))
 
 
-def describe_unread(folder: Path, suffixes: Collection[str], command: str, suffix: str) -> str:
-    """Say which files of a folder tree are left out because their format is not read, and how to convert them.
+def describe_unread(folder: Path, suffixes: Collection[str], read: Collection[str], command: str, suffix: str) -> str:
+    """Say which files of a folder tree are left out: formats that are not read, and what links and rights hide.
 
     Args:
         folder: The folder.
         suffixes: Those of formats that are not read.
+        read: Those of formats that are.
         command: What converts one, with {} for it and {} for what it becomes.
         suffix: Of what it becomes.
 
     Returns:
-        A line; nothing if there is none, or if the folder cannot be listed.
+        Up to two lines; nothing if nothing is left out, or if the folder cannot be listed.
     """
+    lost: list[str] = []
     try:
-        found = in_order(walk(folder, suffixes))
+        found = in_order(walk(folder, {*suffixes, *read}, lost=lost))
     except OSError:
         return ""
-    if not found:
-        return ""
-    kinds = ", ".join(sorted({Path(file).suffix.lower() for file, _, _ in found}))
-    first = folder / found[0][0]
-    example = command.format(shlex.quote(str(first)), shlex.quote(str(first.with_suffix(suffix))))
-    return f"{len(found)} left out: {kinds}; convert them first: {example}"
+    left = [Path(file) for file, _, _ in found if not file.lower().endswith(tuple(read))]
+    lines = []
+    if left:
+        kinds = ", ".join(sorted({file.suffix.lower() for file in left}))
+        first = folder / left[0]
+        example = command.format(shlex.quote(str(first)), shlex.quote(str(first.with_suffix(suffix))))
+        lines.append(f"{len(left)} left out: {kinds}; convert them first: {example}")
+    if lost:
+        some = ", ".join(str(folder / file) for file in sorted(lost)[:_MOST_NAMED])
+        more = f" and {len(lost) - _MOST_NAMED} more" if len(lost) > _MOST_NAMED else ""
+        lines.append(f"{len(lost)} left out: links to nothing, or folders that may not be read: {some}{more}")
+    return "\n".join(one_line(line) for line in lines)
+
+
+def _linked_files(folder: Path, links: list[str], listed: set[str], ends: tuple[str, ...]) -> Iterator[FileStamp]:
+    """The files that nothing but a link leads to, once each."""
+    linked = set[str]()
+    for file in sorted(link for link in links if link.lower().endswith(ends)):
+        target = os.path.realpath(folder / file)
+        where, name = os.path.split(target)
+        is_listed = where in listed and not _is_hidden(name.lower()) and name.lower().endswith(ends)
+        if not is_listed and target not in linked:
+            linked.add(target)
+            yield from _stamp(file, (folder / file).stat)
 
 
 def _is_hidden(name: str) -> bool:
@@ -112,6 +137,15 @@ def _is_hidden(name: str) -> bool:
 def _holds(folder: str, inner: str) -> bool:
     """Whether a folder is another or has it somewhere below; both are real paths."""
     return inner == folder or Path(folder) in Path(inner).parents
+
+
+def _leads_nowhere(link: Path) -> bool:
+    """Whether there is nothing behind a link, or nothing that may be seen."""
+    try:
+        link.stat()
+    except OSError:
+        return True
+    return False
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -136,7 +170,7 @@ def _stamp(file: str, stat: Callable[[], os.stat_result]) -> Iterator[FileStamp]
         yield file, status.st_size, status.st_mtime_ns
 
 
-def _entries(folder: Path, inside: str) -> Iterator[os.DirEntry[str]]:
+def _entries(folder: Path, inside: str, lost: list[str] | None) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder / inside) as entries:
             yield from entries
@@ -144,3 +178,5 @@ def _entries(folder: Path, inside: str) -> Iterator[os.DirEntry[str]]:
         # Of a disk that fails, files would be taken for removed, and forgotten.
         if not inside or error.errno not in _NOT_THERE:
             raise
+        if lost is not None:
+            lost.append(inside)

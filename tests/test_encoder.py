@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -420,8 +421,8 @@ def test_a_name_that_is_too_long_is_skipped_and_named(
         *lines, last = output.err.splitlines()
         assert last == "3 recordings were skipped"
         assert sorted(lines) == [
-            f"skipped {images / name}.wav.0000.png: cannot be written (File name too long): {n_bytes} bytes, 255 is "
-            "usual; rename it or name another folder"
+            f"skipped {recordings / name}.wav: {images / name}.wav.0000.png: cannot be written (File name too long): a "
+            f"name of {n_bytes} bytes, 255 is usual; rename it, or name another folder"
             for name, n_bytes in sorted(zip(long, (259, 259, 257), strict=True))
         ]
         assert names(images) == [
@@ -437,8 +438,9 @@ def test_a_path_that_is_too_long_is_skipped(
     folders = "/".join(["d" * 250] * 15)  # 3764 letters; 4096 may be used
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    write(Path("in") / "a.wav", 1)
-    write(Path("in") / folders / "b.wav", 1)
+    sound = write(Path("in") / "a.wav", 1)
+    (Path("in") / folders).mkdir(parents=True)
+    shutil.copy(sound, Path("in") / folders / "b.wav")
     assert encode(Path("in"), tmp_path / "/".join("e" * 90 for _ in range(4))) == 1
     output = capsys.readouterr()
     assert output.out.startswith("1 recordings are 1 images")
@@ -554,6 +556,8 @@ def test_another_channel_is_encoded_again(tmp_path: Path, images: Path, capsys: 
     assert levels[0] == levels[1] == levels[2]
     assert encode(recordings, images, "--channel", "3") == 1
     assert "a.wav: channel 3 of 2 is not there" in capsys.readouterr().err
-    for wrong in ("middle", "0"):
-        assert encode(recordings, images, "--channel", wrong) == 2
-        assert capsys.readouterr().err.count("\n") == 1
+    assert encode(recordings, images, "--channel", "0") == 2
+    assert "channel is 0; it must be mix, left, right, or a number from 1 on" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        encode(recordings, images, "--channel", "middle")
+    assert capsys.readouterr().err.count("\n") == 1

@@ -34,7 +34,7 @@ ALLOWED = {
     "senseless": {"errors"},
     "backend": {"errors"},
     "tensors": {"errors", "files"},
-    "walk": set(),
+    "walk": {"errors"},
     "sound": BASE | {"sound"},
     "model": BASE | {"model"},
     "data": BASE | {"data", "sound"},

@@ -1,5 +1,7 @@
 """Reading recordings in blocks against reading them whole, and every kind of damage."""
 
+import errno
+import os
 import struct
 import tracemalloc
 from collections.abc import Callable
@@ -11,10 +13,12 @@ import soundfile
 import soxr
 from conftest import music, with_flac_length
 
-from gan.errors import InputError
+from gan.errors import InputError, NotNow
 from gan.sound import recording
 from gan.sound.recording import (
     SUFFIXES,
+    has_comment,
+    open_as_named,
     quieter_db,
     read_excerpt,
     read_recording_header,
@@ -312,11 +316,13 @@ def test_samples_that_are_not_numbers_are_silent_and_said(tmp_path):
 def unclosed(path: Path, kind: str, size: int) -> np.ndarray:
     """A file as a writer leaves it that cannot seek back: 0 or -1 where the length of its samples belongs."""
     waveform = music(10000)
-    soundfile.write(path, waveform, 22050, format=kind)
+    options = {"format": "WAV", "endian": "BIG"} if kind == "RIFX" else {"format": kind}
+    soundfile.write(path, waveform, 22050, **options)
     content = bytearray(path.read_bytes())
     data = content.find(b"data")
     fields = {
         "WAV": [(4, 4, "little"), (data + 4, 4, "little")],
+        "RIFX": [(4, 4, "big"), (data + 4, 4, "big")],
         "WAVEX": [(4, 4, "little"), (data + 4, 4, "little")],
         "RF64": [(20, 8, "little"), (28, 8, "little"), (36, 8, "little")],
         "AU": [(8, 4, "big")],
@@ -331,7 +337,7 @@ def unclosed(path: Path, kind: str, size: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("size", [0, -1])
-@pytest.mark.parametrize("kind", ["WAV", "WAVEX", "RF64", "AU", "CAF", "W64", "AIFF"])
+@pytest.mark.parametrize("kind", ["WAV", "RIFX", "WAVEX", "RF64", "AU", "CAF", "W64", "AIFF"])
 def test_a_file_of_a_writer_that_could_not_seek_is_read_to_its_end(tmp_path: Path, kind: str, size: int) -> None:
     path = tmp_path / "pipe.wav"
     waveform = unclosed(path, kind, size)
@@ -383,6 +389,34 @@ def test_an_mp3_of_nothing_but_tags_holds_no_sound(tmp_path: Path, content: byte
     soundfile.write(path, music(8000), 8000)
     path.write_bytes(ID3 + path.read_bytes() + ID3V1)
     assert read_recording_header(path).n_samples == 8000
+
+
+def test_a_name_that_is_no_text_or_too_long_for_libsndfile(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["d" * 200] * 6)
+    deep.mkdir(parents=True)
+    waveform = music(8000)
+    for path in (tmp_path / os.fsdecode(b"\xff\xfe.wav"), deep / "a.flac"):
+        assert write_recording(path, waveform, 8000, comment="of a test").note == ""
+        (window,) = windows(path, 8000, 8000, 8000)
+        np.testing.assert_allclose(window.waveform, waveform, atol=2.0**-15)
+        np.testing.assert_array_equal(read_excerpt(path, 8000, 0.0, 8000), window.waveform)
+        assert read_recording_header(path).comment == "of a test"
+        assert has_comment(path, "of a")
+        with open_as_named(path) as file:
+            assert file.frames == 8000
+
+
+def test_a_recording_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, music(8000), 8000)
+
+    def refuse(self: Path, *arguments: object, **options: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    for read in (lambda: list(windows(path, 8000, 10, 10)), lambda: read_recording_header(path)):
+        with pytest.raises(NotNow, match=r"a\.wav: cannot be read \(Permission denied\)"):
+            read()
 
 
 def test_a_recording_that_has_to_be_converted(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What of a folder tree is listed: linked folders, once each, and nothing hidden; what is left out is said."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -103,6 +104,27 @@ def test_what_is_not_read_is_counted(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         find_recordings(tmp_path)
     assert str(caught.value) == f"{tmp_path}: no sound files in it; {recordings}"
+
+
+def test_what_cannot_be_followed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch_both(tmp_path / "a.wav", tmp_path / "locked" / "b.wav", tmp_path / "behind" / "c.wav")
+    for link, target in {"disk": "/nowhere", "d.wav": "gone.wav", "e.txt": "gone.txt", ".f.wav": "gone.wav"}.items():
+        (tmp_path / link).symlink_to(target)
+    (tmp_path / "loop").symlink_to("loop")
+    scandir = os.scandir
+
+    def refuse(path: Path) -> object:
+        if path.name == "locked":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert listed(tmp_path) == ["a.wav", "behind/c.wav"]
+    start = "left out: links to nothing, or folders that may not be read:"
+    names = ", ".join(str(tmp_path / name) for name in ("d.wav", "disk", "locked"))
+    assert describe_unread_recordings(tmp_path) == f"4 {start} {names} and 1 more"
+    names = ", ".join(str(tmp_path / name) for name in ("disk", "locked", "loop"))
+    assert describe_unread_images(tmp_path) == f"3 {start} {names}"
 
 
 @pytest.mark.parametrize(

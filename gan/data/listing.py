@@ -71,4 +71,4 @@ def walk_images(images: Path, store: Path | None = None) -> Iterator[Version]:
 
 def describe_unread_images(images: Path) -> str:
     """Say which pictures of a folder tree are of formats that are not read; nothing if there are none."""
-    return describe_unread(images, UNREAD_SUFFIXES, "magick {} {}", ".png")
+    return describe_unread(images, UNREAD_SUFFIXES, SUFFIXES, "magick {} {}", ".png")

@@ -76,7 +76,8 @@ def _folder(path: Path) -> Description:
         return describe_runs(path)
     pictures = pictures_of(path)
     recordings = _recordings(path)
-    unread = [line for line in (describe_unread_images(path), describe_unread_recordings(path)) if line]
+    lines = [*describe_unread_images(path).splitlines(), *describe_unread_recordings(path).splitlines()]
+    unread = list(dict.fromkeys(lines))
     if not pictures and not recordings:
         advice = unread[0] if unread else f"give {_EXPECTED}"
         raise InputError(f"{path}: a folder without pictures, recordings or a run's config.yaml; {advice}")

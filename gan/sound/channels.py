@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from gan.errors import InputError
+from gan.errors import InputError, one_line
 
 # "mix", a side, or the number of a channel, from 1.
 Channel = Literal["mix", "left", "right"] | int
@@ -152,7 +152,7 @@ class Mixdown:
                 f"the mix is {down_db:.1f} dB quieter than its {self._n_channels} channels for {seconds:.1f} of "
                 f"{of:.1f} s, because they cancel each other or are left out of it; {taken}"
             )
-        return [f"{self._path}: {note}" for note in found]
+        return [one_line(f"{self._path}: {note}") for note in found]
 
     def _place(self) -> int | None:
         """Which channel is taken; None for the mix."""

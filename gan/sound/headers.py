@@ -3,7 +3,9 @@
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
+
+_Order = Literal["big", "little"]
 
 # The first bytes of a chunk: its name and its size.
 _CHUNK = 8
@@ -40,7 +42,7 @@ def as_closed(path: Path) -> io.RawIOBase | None:
     with path.open("rb") as file:
         start = file.read(_RIFF_START)
         length = path.stat().st_size
-        if start[:4] in (b"RIFF", b"RF64") and start[8:] == b"WAVE":
+        if start[:4] in (b"RIFF", b"RIFX", b"RF64") and start[8:] == b"WAVE":
             found = _closed_wav(file, start, length)
         elif start[:4] == b".snd":
             found = _closed_au(file, length)
@@ -74,7 +76,8 @@ def holds_tags_only(path: Path) -> bool:
 def _closed_wav(file: BinaryIO, start: bytes, length: int) -> tuple[bytes, int] | None:
     """The header that a WAV file would have, and where its samples begin; None if it has that already."""
     header, size64, form = bytearray(start), None, b""
-    for name, size, place in _chunks(file, _RIFF_START, length):
+    order: _Order = "big" if start[:4] == b"RIFX" else "little"
+    for name, size, place in _chunks(file, _RIFF_START, length, order):
         content = place + _CHUNK
         if name == b"data":
             rest = length - content
@@ -82,11 +85,13 @@ def _closed_wav(file: BinaryIO, start: bytes, length: int) -> tuple[bytes, int] 
             # libsndfile knows what the largest number means, unless the file is still longer.
             if not (unknown and rest > 0) or (size64 is None and size == _LARGEST_32 and rest <= _LARGEST_32):
                 return None
-            if size == 0 and _are_chunks(file, content, length):
+            # There is no RF64 with the large bytes first.
+            too_long = order == "big" and rest >= _LARGEST_32
+            if too_long or (size == 0 and _are_chunks(file, content, length, order)):
                 return None
             if rest < _LARGEST_32 and size64 is None:
-                header[4:8] = min(len(header) + rest, _LARGEST_32 - 1).to_bytes(4, "little")
-                return bytes(header) + b"data" + rest.to_bytes(4, "little"), content
+                header[4:8] = min(len(header) + rest, _LARGEST_32 - 1).to_bytes(4, order)
+                return bytes(header) + b"data" + rest.to_bytes(4, order), content
             sizes = (_RIFF_START + 36 + len(form) + rest).to_bytes(8, "little") + rest.to_bytes(8, "little") + bytes(12)
             return b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0" + sizes + form + b"data\xff\xff\xff\xff", content
         if len(header) + size > _MOST_HEADER:
@@ -124,20 +129,20 @@ def _closed_caf(file: BinaryIO, length: int) -> tuple[bytes, int] | None:
     return None
 
 
-def _chunks(file: BinaryIO, place: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+def _chunks(file: BinaryIO, place: int, end: int, order: _Order) -> Iterator[tuple[bytes, int, int]]:
     """Name, size and place of the chunks of a RIFF file, one after the other."""
     for _ in range(_MOST_CHUNKS):
         head = _at(file, place, _CHUNK)
         if len(head) < _CHUNK or place >= end:
             return
-        size = int.from_bytes(head[4:], "little")
+        size = int.from_bytes(head[4:], order)
         yield head[:4], size, place
         place += _CHUNK + size + size % 2
 
 
-def _are_chunks(file: BinaryIO, place: int, end: int) -> bool:
+def _are_chunks(file: BinaryIO, place: int, end: int, order: _Order) -> bool:
     """Whether a file goes on with whole chunks, and nothing else, to its end."""
-    for name, size, here in _chunks(file, place, end):
+    for name, size, here in _chunks(file, place, end, order):
         if not (name.isascii() and name.decode().isprintable()):
             return False
         place = here + _CHUNK + size

@@ -1,6 +1,7 @@
 """Sound files, read in blocks: mixed down to mono, resampled, cut into windows; and written."""
 
 import math
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from gan.errors import InputError
+from gan.errors import InputError, is_of_disk, unreadable
 from gan.files import atomic_write, refuse_pipes, unwritable
 from gan.sound.channels import Mixdown
 from gan.sound.headers import as_closed, holds_tags_only
@@ -49,6 +50,8 @@ _LOUDEST = 1e30
 # How files of the formats that this program writes begin.
 _HEADS = {".flac": (b"fLaC",), ".wav": (b"RIFF", b"RIFX", b"RF64")}
 _QUIETER = re.compile(r"made (\d{1,4}\.\d\d) dB quieter so that it does not clip")
+# Bytes; libsndfile refuses 1024, with the end.
+_LONGEST_PATH = 1000
 _NO_SOUND_FILE = "cannot be read as sound"
 
 
@@ -92,7 +95,9 @@ def find_recordings(recordings: Path) -> list[Path]:
 
 def describe_unread_recordings(recordings: Path) -> str:
     """Say which sound files of a folder tree are of formats that are not read; nothing if there are none."""
-    return describe_unread(recordings, UNREAD_SUFFIXES, "ffmpeg -i {} {}", ".wav") if recordings.is_dir() else ""
+    return (
+        describe_unread(recordings, UNREAD_SUFFIXES, SUFFIXES, "ffmpeg -i {} {}", ".wav") if recordings.is_dir() else ""
+    )
 
 
 def windows(
@@ -151,7 +156,7 @@ def open_as_named(path: Path) -> soundfile.SoundFile:
         head = file.read(4)
     if head not in _HEADS.get(path.suffix, ()):
         raise InputError(f"{path}: cannot be read as sound (it begins with {head!r}, which is no {path.suffix} file)")
-    return soundfile.SoundFile(path)
+    return soundfile.SoundFile(_by_name(path))
 
 
 @dataclass(frozen=True)
@@ -324,8 +329,8 @@ def write_recording(
     comment = ", ".join(filter(None, (comment, fitted.note)))
     try:
         with atomic_write(path, sync) as part:
-            file = soundfile.SoundFile(part, "w", sample_rate, 1, subtype, format=path.suffix[1:].upper())
-            with file:
+            source, kind = _by_name(part, os.O_RDWR), path.suffix[1:].upper()
+            with soundfile.SoundFile(source, "w", sample_rate, 1, subtype, format=kind) as file:
                 if comment:
                     # Names of files need not be text.
                     file.comment = comment.encode(errors="replace").decode()
@@ -338,7 +343,7 @@ def write_recording(
 def has_comment(path: Path, start: str) -> bool:
     """Whether a file is a sound file whose comment begins with some text; False if it cannot be read."""
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(_by_name(path)) as file:
             comment: str = file.comment
     except (OSError, RuntimeError, ValueError):
         return False
@@ -358,14 +363,24 @@ class _Stream(soundfile.SoundFile):  # type: ignore[misc]
 
 @contextmanager
 def _opened(path: Path, kind: type[soundfile.SoundFile] = soundfile.SoundFile) -> Iterator[soundfile.SoundFile]:
-    """A sound file; one that a writer left without its length, as if that stood in its header."""
+    """Open a sound file of any name; one that a writer left without its length, as if that stood in its header."""
     closed = as_closed(path)
     if closed is None:
-        with kind(path) as file:
+        with kind(_by_name(path)) as file:
             yield file
     else:
         with closed, kind(closed) as file:
             yield file
+
+
+def _by_name(path: Path, flags: int = os.O_RDONLY) -> Path | int:
+    """A path for soundfile, which wants UTF-8, and libsndfile, which wants a short one; else the opened file."""
+    try:
+        if len(str(path).encode()) < _LONGEST_PATH:
+            return path
+    except UnicodeEncodeError:
+        pass
+    return os.open(path, flags)
 
 
 def _blocks(path: Path, sample_rate: int, mixdown: Mixdown) -> Iterator[NDArray[np.float32]]:
@@ -391,13 +406,13 @@ def _blocks(path: Path, sample_rate: int, mixdown: Mixdown) -> Iterator[NDArray[
 
 def _unreadable(path: Path, fault: str, error: Exception) -> InputError:
     """What to raise for a file whose decoder raised an error."""
-    if fault == _NO_SOUND_FILE and path.is_file():
+    if fault == _NO_SOUND_FILE and path.is_file() and not is_of_disk(error):
         if holds_tags_only(path):
             return InputError(f"{path}: it holds no sound, only tags; copy it again")
         if path.suffix.lower() in UNREAD_SUFFIXES:
             command = f"ffmpeg -i {shlex.quote(str(path))} {shlex.quote(str(path.with_suffix('.wav')))}"
             return InputError(f"{path}: {path.suffix} files are not read; convert it first: {command}")
-    return InputError(f"{path}: {fault} ({error})")
+    return unreadable(path, error, f"{path}: {fault} ({error})")
 
 
 def _refuse_not_numbers(path: Path, block: NDArray[np.float32]) -> None:
