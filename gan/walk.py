@@ -75,9 +75,7 @@ def walk(
     # When all folders are known, so are the files that are listed under their own name.
     yield from _linked_files(folder, file_links, listed, ends)
     if lost is not None:
-        # One to a folder of a disk that is not there has no suffix.
-        names = (link for link in file_links if link.lower().endswith(ends) or not Path(link).suffix)
-        lost.extend(link for link in names if _leads_nowhere(folder / link))
+        lost.extend(link for link in file_links if _leads_nowhere(folder / link))
 
 
 def in_order(stamps: Iterable[FileStamp]) -> list[FileStamp]:
@@ -100,10 +98,11 @@ def describe_unread(folder: Path, suffixes: Collection[str], read: Collection[st
     """
     lost: list[str] = []
     try:
-        found = in_order(walk(folder, {*suffixes, *read}, lost=lost))
+        left = [Path(file) for file, _, _ in in_order(walk(folder, suffixes, lost=lost))]
     except OSError:
         return ""
-    left = [Path(file) for file, _, _ in found if not file.lower().endswith(tuple(read))]
+    # A link to a folder of a disk that is not there has no suffix.
+    lost = sorted(file for file in lost if Path(file).suffix.lower() in {"", *suffixes, *read} or file.endswith("/"))
     lines = []
     if left:
         kinds = ", ".join(sorted({file.suffix.lower() for file in left}))
@@ -111,7 +110,7 @@ def describe_unread(folder: Path, suffixes: Collection[str], read: Collection[st
         example = command.format(shlex.quote(str(first)), shlex.quote(str(first.with_suffix(suffix))))
         lines.append(f"{len(left)} left out: {kinds}; convert them first: {example}")
     if lost:
-        some = ", ".join(str(folder / file) for file in sorted(lost)[:_MOST_NAMED])
+        some = ", ".join(str(folder / file) for file in lost[:_MOST_NAMED])
         more = f" and {len(lost) - _MOST_NAMED} more" if len(lost) > _MOST_NAMED else ""
         lines.append(f"{len(lost)} left out: links to nothing, or folders that may not be read: {some}{more}")
     return "\n".join(one_line(line) for line in lines)

@@ -152,8 +152,9 @@ def _targets(pictures: list[Path], output: Path | None) -> dict[Path, Path]:
         if given.is_dir():
             found = [given / file for file, _, _ in in_order(walk_images(given))]
             if not found:
-                advice = describe_unread_images(given) or f"looked for {', '.join(sorted(SUFFIXES))}"
-                raise InputError(f"{given}: no pictures in it; {advice}")
+                unread = describe_unread_images(given)
+                advice = f"; {unread}" if unread else ""
+                raise InputError(f"{given}: no pictures ({', '.join(sorted(SUFFIXES))}) in it{advice}")
             root = given
         elif given.exists():
             found, root = [given], given.parent

@@ -412,7 +412,11 @@ def _unreadable(path: Path, fault: str, error: Exception) -> InputError:
         if path.suffix.lower() in UNREAD_SUFFIXES:
             command = f"ffmpeg -i {shlex.quote(str(path))} {shlex.quote(str(path.with_suffix('.wav')))}"
             return InputError(f"{path}: {path.suffix} files are not read; convert it first: {command}")
-    return unreadable(path, error, f"{path}: {fault} ({error})")
+    why = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
+    if path.is_file() and "not a regular file" in why:
+        # libsndfile's words for an mp3 without sound.
+        why = "Format not recognised."
+    return unreadable(path, error, f"{path}: {fault} ({why})")
 
 
 def _refuse_not_numbers(path: Path, block: NDArray[np.float32]) -> None:
