@@ -191,14 +191,16 @@ def _cells(path: Path) -> float:
 
 def _is_compared(picture: Picture, waveform: Tensor, gain: float, reference: Path, mixdown: Mixdown) -> bool:
     """Say what was lost between a recording and the sound of its picture; False if they cannot be compared."""
+    compared = True
     try:
         say(_losses(picture, waveform, gain, reference, mixdown))
     except InputError as error:
+        compared = False
         say(f"not compared: {error}", file=sys.stderr)
-        return False
+    # What cancels in the mix may be why they are not alike.
     for note in mixdown.notes():
         say(note, file=sys.stderr)
-    return True
+    return compared
 
 
 def _losses(picture: Picture, waveform: Tensor, gain: float, reference: Path, mixdown: Mixdown) -> str:
