@@ -10,7 +10,7 @@ import soundfile
 from conftest import music
 
 from gan.errors import InputError
-from gan.sound.channels import Mixdown
+from gan.sound.mixdown import Mixdown
 from gan.sound.recording import read_excerpt, windows
 
 RATE = 48000

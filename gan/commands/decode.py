@@ -11,19 +11,19 @@ from torch import Tensor
 
 from gan.commands.parser import parser_of
 from gan.commands.parsing import parse_with_phase
-from gan.data.listing import describe_unread_images, walk_images
 from gan.errors import InputError
 from gan.files import NameRefused
 from gan.outputs import Mark, Outputs, shared_outputs
 from gan.progress import Progress, say
 from gan.sound.alignment import align
-from gan.sound.channels import MIX, Channel, Mixdown, check_channel
+from gan.sound.channel import MIX, Channel, check_channel
 from gan.sound.codec import has_header, read_header
 from gan.sound.figure.figure import Figure
 from gan.sound.figure.options import FigureOptions
 from gan.sound.figure.reader import SUFFIXES
 from gan.sound.figure.report import REPORT, REPORT_SUFFIX, write_report
 from gan.sound.losses import losses
+from gan.sound.mixdown import Mixdown
 from gan.sound.phase.convergence import spectral_convergence_db
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
@@ -132,6 +132,8 @@ def decode(
 
 
 def _say_unread(pictures: list[Path]) -> None:
+    from gan.data.listing import describe_unread_images
+
     for given in pictures:
         if given.is_dir() and (unread := describe_unread_images(given)):
             print(unread, file=sys.stderr)
@@ -139,6 +141,8 @@ def _say_unread(pictures: list[Path]) -> None:
 
 def _targets(pictures: list[Path], output: Path | None) -> dict[Path, Path]:
     """The WAV file of each picture."""
+    from gan.data.listing import describe_unread_images, walk_images
+
     if output is not None and output.suffix.lower() in (".flac", ".ogg", ".mp3", ".aiff"):
         raise InputError(f"{output}: WAV files are written; name it {output.with_suffix('.wav')}, or a folder")
     if output is not None and output.suffix.lower() == ".wav":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gan.backend import Backend, NameOrThreads
 from gan.commands.parser import parser_of
-from gan.sound.channels import MIX, Channel
+from gan.sound.channel import MIX, Channel
 from gan.sound.settings import Bits, SpectrogramSettings, Window
 
 

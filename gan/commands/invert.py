@@ -13,8 +13,9 @@ from gan.evaluate.latents import Latent, find_latent
 from gan.listen.page import INDEX, write_page
 from gan.listen.render import LATENT_SUFFIX, check_sounds, class_of, lengths, magnitude_of, write_sound
 from gan.progress import Progress
-from gan.sound.channels import MIX, Channel, Mixdown, check_channel
+from gan.sound.channel import MIX, Channel, check_channel
 from gan.sound.inversion import image_from_waveform
+from gan.sound.mixdown import Mixdown
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
 from gan.sound.recording import read_excerpt, read_recording_header

@@ -10,7 +10,7 @@ from gan.data.store import INDEX, ImageStore
 from gan.errors import InputError
 from gan.info.description import Description, command, count, duration, grid, n_bytes
 from gan.info.sample import evenly
-from gan.sound.channels import MIX
+from gan.sound.channel import MIX
 from gan.sound.codec import ImageHeader, has_header, read_header, read_whole_header
 from gan.sound.figure.figure import Figure, findings_table
 from gan.sound.figure.options import FigureOptions

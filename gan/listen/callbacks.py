@@ -19,9 +19,10 @@ from gan.listen.sheet import Sheet
 from gan.listen.symptoms import HEADROOM
 from gan.model.gan import GAN
 from gan.seed import derive_seed
-from gan.sound.channels import MIX, Mixdown
+from gan.sound.channel import MIX
 from gan.sound.codec import read_header
 from gan.sound.inversion import image_from_waveform, waveform_from_image
+from gan.sound.mixdown import Mixdown
 from gan.sound.phase.reconstructor import PhaseMethod, PhaseReconstructor
 from gan.sound.recording import fit_full_scale, read_excerpt
 from gan.sound.settings import SpectrogramSettings

@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, Sampler, TensorDataset
 from gan.errors import InputError
 from gan.progress import each, say
 from gan.seed import derive_seed
-from gan.sound.channels import MIX, Channel, Mixdown, check_channel
+from gan.sound.channel import MIX, Channel, check_channel
+from gan.sound.mixdown import Mixdown
 from gan.sound.phase.cells import level_of
 from gan.sound.phase.steps import features_of, true_steps
 from gan.sound.recording import describe_unread_recordings, find_recordings, windows

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gan.errors import InputError
-from gan.sound.channels import Mixdown
+from gan.sound.mixdown import Mixdown
 from gan.sound.recording import read_excerpt, windows
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import magnitude_from_db, padded_window

@@ -21,7 +21,7 @@ from PIL import Image, PngImagePlugin
 from gan.errors import InputError, NotNow, unreadable
 from gan.files import atomic_write, refuse_pipes
 from gan.plain import made_of
-from gan.sound.channels import MIX, check_channel
+from gan.sound.channel import MIX, check_channel
 from gan.sound.settings import SpectrogramSettings
 
 if TYPE_CHECKING:

@@ -22,9 +22,10 @@ from gan.errors import InputError
 from gan.files import PART, NameRefused, refuse_unwritable, remove_parts, unwritable
 from gan.outputs import Mark, Outputs, shared_outputs
 from gan.progress import Progress
-from gan.sound.channels import MIX, Channel, Mixdown, check_channel
+from gan.sound.channel import MIX, Channel, check_channel
 from gan.sound.codec import Origin, encode_image, has_header, read_header
 from gan.sound.figure.pixels import open_picture
+from gan.sound.mixdown import Mixdown
 from gan.sound.recording import find_recordings, read_recording_header, windows
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import magnitude_from_waveform

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gan.errors import InputError
 from gan.sound.alignment import n_edge_frames, nearest_gain, ratio_db
-from gan.sound.channels import Mixdown
+from gan.sound.mixdown import Mixdown
 from gan.sound.phase.convergence import spectral_convergence_db
 from gan.sound.recording import read_excerpt
 from gan.sound.settings import SpectrogramSettings

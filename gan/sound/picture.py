@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from gan.errors import InputError
-from gan.sound.channels import MIX
+from gan.sound.channel import MIX
 from gan.sound.codec import decode_image, has_header
 from gan.sound.figure.figure import Figure
 from gan.sound.figure.options import FigureOptions

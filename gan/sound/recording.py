@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from gan.errors import InputError, is_of_disk, unreadable
 from gan.files import atomic_write, refuse_pipes, unwritable
-from gan.sound.channels import Mixdown
 from gan.sound.headers import as_closed, holds_tags_only
+from gan.sound.mixdown import Mixdown
 from gan.walk import describe_unread, in_order, walk
 
 SUFFIXES = frozenset(

@@ -3,19 +3,14 @@
 import math
 import re
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
 from gan.errors import InputError, one_line
+from gan.sound.channel import MIX, SIDES, check_channel
 
-# "mix", a side, or the number of a channel, from 1.
-Channel = Literal["mix", "left", "right"] | int
-MIX: Literal["mix"] = "mix"
-
-_SIDES = {"left": "L", "right": "R"}
 # ITU-R BS.775-3 mixes 5.1 down to stereo as L + 0.707 C + 0.707 Ls and R + 0.707 C + 0.707 Rs, without the LFE. The
 # mono mix is the mean of the two, as that of a stereo recording is; up to a factor, it is that recommendation's own
 # mono mix, 0.707 L + 0.707 R + C + 0.5 Ls + 0.5 Rs.
@@ -63,16 +58,6 @@ _MIN_SHARE = 0.1
 _MEASURED_FRAMES = 1 << 14
 _SILENCE = 1e-12
 _MOST_DB = 120.0
-
-
-def check_channel(channel: str | int) -> None:
-    """Refuse what is no channel.
-
-    Raises:
-        InputError: If it is none.
-    """
-    if channel not in (MIX, *_SIDES) and (isinstance(channel, str | bool) or channel < 1):
-        raise InputError(f"channel is {channel}; it must be mix, left, right, or a number from 1 on")
 
 
 class Mixdown:
@@ -156,7 +141,7 @@ class Mixdown:
 
     def _place(self) -> int | None:
         """Which channel is taken; None for the mix."""
-        if self.channel == MIX or (self._n_channels == 1 and self.channel in _SIDES):
+        if self.channel == MIX or (self._n_channels == 1 and self.channel in SIDES):
             return None
         if isinstance(self.channel, int):
             if self.channel > self._n_channels:
@@ -165,11 +150,11 @@ class Mixdown:
                 )
             return self.channel - 1
         layout = self._layout or (("L", "R") if self._n_channels == 2 else ())
-        if _SIDES[self.channel] not in layout:
+        if SIDES[self.channel] not in layout:
             raise InputError(
                 f"{self._path}: which of {self._n_channels} channels is {self.channel} is unknown; give its number"
             )
-        return layout.index(_SIDES[self.channel])
+        return layout.index(SIDES[self.channel])
 
     def _measure(self, block: NDArray[np.float32], mix: NDArray[np.float32]) -> None:
         energies = np.einsum("ij,ij->j", block, block, dtype=np.float64)
