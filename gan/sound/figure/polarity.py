@@ -12,11 +12,13 @@ _LARGEST_STEP = 2 / 256
 # Part of the cells that lie within the range from which on their skewness counts in full: a few islands in silence
 # are mostly their shores.
 _MIN_SEEN = 0.5
-_SILENCE = 0.5
-# Weights of the signs: a logistic regression over 920 arrays of 23 kinds of sound (tones, noise, music, speech, the
-# demo set; white noise of 0 to 0.01, n_fft 256 to 4096, mel and linear, range 40 dB to all, also clipped at the top),
-# rounded so that silence and rarity alone reverse no colour map of a name.
-_NULLS, _LINES, _SILENT, _RARE = 2.5, 2.5, 1.5, 1.4
+# Part of the cells at one end from which on silence counts in full.
+_SILENCE = 0.25
+# Weights of the signs: a logistic regression over 1380 arrays of 23 kinds of sound (tones, noise, music, speech, the
+# demo set; white noise of 0 to 0.01, n_fft 256 to 4096, mel and linear, range 40 dB to all, also clipped at the top).
+_NULLS, _LINES, _SILENT, _RARE = 2.5, 2.5, 2.0, 1.4
+# Silence and rarity are one sign where the loud end is cut off; alone they reverse no colour map of a name.
+_SILENT_AND_RARE = 2.4
 
 
 def loudness_of_high_values(values: NDArray[np.float32]) -> tuple[float, str]:
@@ -35,17 +37,19 @@ def loudness_of_high_values(values: NDArray[np.float32]) -> tuple[float, str]:
         values: Shape (n_rows, n_columns), in [0, 1], proportional to dB; the rows in any order.
 
     Returns:
-        Positive if high values are the loud ones, 0 for not known, at most 7.9 either way; and the signs as people
+        Positive if high values are the loud ones, 0 for not known, at most 7.4 either way; and the signs as people
         read them.
     """
     seen = (values > _LARGEST_STEP) & (values < 1 - _LARGEST_STEP)
     weight = min(1.0, float(seen.mean()) / _MIN_SEEN)
-    silence = float(np.mean(values <= _LARGEST_STEP) - np.mean(values >= 1 - _LARGEST_STEP))
+    share = float(np.mean(values <= _LARGEST_STEP) - np.mean(values >= 1 - _LARGEST_STEP))
+    silence, rarity = _SILENT * _clipped(share / _SILENCE), _RARE * _clipped(_skewness([values.ravel()]))
+    excess = max(1.0, abs(silence + rarity) / _SILENT_AND_RARE)
     signs = {
         "nulls between columns": -_NULLS * weight * _clipped(_skewness(_peaks(values, seen))),
         "between rows": -_LINES * weight * _clipped(_skewness(_peaks(values.T, seen.T))),
-        "silence": _SILENT * _clipped(silence / _SILENCE),
-        "rarity": _RARE * _clipped(_skewness([values.ravel()])),
+        "silence": silence / excess,
+        "rarity": rarity / excess,
     }
     told = ", ".join(f"{name} {sign:+.1f}" for name, sign in signs.items() if round(sign, 1) != 0)
     return sum(signs.values()), f"log odds of {told}" if told else "not known"

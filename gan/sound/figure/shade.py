@@ -17,9 +17,9 @@ WHITE_IS_QUIET = ("gray_r", "grey_r", "Greys", "binary")
 _SLOPE = 0.02
 _FAR = 30.0
 # Log odds of loud and quiet: below the first they are doubtful; a colour map of a name begins with the second, for
-# hardly anybody reverses one.
+# hardly anybody reverses one. Of 1380 figures of 23 kinds of sound 1 is taken for reversed, and 85 % of reversed ones.
 _DOUBTFUL = 1.0
-_NAMED = 2.0
+_NAMED = 1.5
 
 
 def find_colormap(
@@ -107,8 +107,8 @@ def as_loudness(
         log_odds += _NAMED
     if name == "gray" and abs(log_odds) < _DOUBTFUL:
         raise InputError(
-            f"{notes.path}: whether black or white is loud cannot be told ({told_by}); give --colormap gray (white is "
-            "loud) or gray_r"
+            f"{notes.path}: whether black or white is loud cannot be told; give --colormap gray (white is loud) or "
+            f"gray_r ({told_by})"
         )
     reverse = log_odds < (0 if name == "gray" else -_DOUBTFUL)
     if name == "gray" or reverse or log_odds < _NAMED - _DOUBTFUL:
