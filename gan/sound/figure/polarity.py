@@ -1,41 +1,76 @@
 """Which end of a picture's colours is loud."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
-# A level of noise in dB, 10 log10 of an exponentially distributed power, has a skewness of -1.14: narrow nulls reach
-# far down, nothing reaches up like that. Measured between neighbouring columns: music and speech -0.7 to -1.0.
-_CERTAIN_SKEWNESS = 0.6
-_LEAST_SKEWNESS = 0.2
-_MIN_CELLS = 500
-_LARGEST_STEP = 1 / 256
-# Share of cells of one end colour that tells silence, which is common, from the loudest level, which is rare.
-_LEAST_SILENCE = 0.02
-_CERTAIN_SILENCE = 0.1
+# Fewer cells than this have no skewness to speak of.
+_MIN_CELLS = 200
+# Lowest and highest steps of 256: with JPEG's noise silence is up to two.
+_LARGEST_STEP = 2 / 256
+# Part of the cells that lie within the range from which on their skewness counts in full: a few islands in silence
+# are mostly their shores.
+_MIN_SEEN = 0.5
+# Part of the cells at one end from which on silence counts in full.
+_SILENCE = 0.25
+# Weights of the signs: a logistic regression over 1380 arrays of 23 kinds of sound (tones, noise, music, speech, the
+# demo set; white noise of 0 to 0.01, n_fft 256 to 4096, mel and linear, range 40 dB to all, also clipped at the top).
+_NULLS, _LINES, _SILENT, _RARE = 2.5, 2.5, 2.0, 1.4
+# Silence and rarity are one sign where the loud end is cut off; alone they reverse no colour map of a name.
+_SILENT_AND_RARE = 2.4
 
 
 def loudness_of_high_values(values: NDArray[np.float32]) -> tuple[float, str]:
-    """How surely the high values of a spectrogram are the loud ones.
+    """Log odds that the high values of a spectrogram are the loud ones.
 
-    It is told by the nulls between neighbouring columns, which are narrower and deeper than anything that is loud, and
-    where too little is to be seen of them by which end is the commoner one.
+    The sum of four signs, none of which depends on the order of the rows:
+
+    - Nulls between columns: a level in dB of noise, 10 log10 of an exponentially distributed power, has a skewness
+      of -1.14. Nothing reaches up as narrow nulls reach down. An onset reaches up in all rows at once, so the column's
+      median is taken out.
+    - The same between rows.
+    - Silence: an end that many cells share is the quiet one.
+    - Rarity: loud cells are fewer than quiet ones; the levels of all cells are skewed to the loud side.
 
     Args:
         values: Shape (n_rows, n_columns), in [0, 1], proportional to dB; the rows in any order.
 
     Returns:
-        1 for surely, -1 for surely the quiet ones, 0 for not known; and how it was told.
+        Positive if high values are the loud ones, 0 for not known, at most 7.4 either way; and the signs as people
+        read them.
     """
-    inner = values[:, 1:-1]
-    # What both ends of the range cut off tells nothing.
     seen = (values > _LARGEST_STEP) & (values < 1 - _LARGEST_STEP)
-    seen = seen[:, 1:-1] & seen[:, :-2] & seen[:, 2:]
-    steps = (inner - 0.5 * (values[:, :-2] + values[:, 2:]))[seen].astype(np.float64)
-    if len(steps) >= _MIN_CELLS and (spread := float(steps.std())) > 0:
-        skewness = float(np.mean(((steps - steps.mean()) / spread) ** 3))
-        if abs(skewness) >= _LEAST_SKEWNESS:
-            return float(np.clip(-skewness / _CERTAIN_SKEWNESS, -1, 1)), f"skewness of levels {-abs(skewness):.2f}"
-    silence = float(np.mean(values <= _LARGEST_STEP) - np.mean(values >= 1 - _LARGEST_STEP))
-    if abs(silence) >= _LEAST_SILENCE:
-        return float(np.clip(silence / _CERTAIN_SILENCE, -1, 1)), f"{abs(silence):.0%} of the cells are silence"
-    return 0.0, "not known"
+    weight = min(1.0, float(seen.mean()) / _MIN_SEEN)
+    share = float(np.mean(values <= _LARGEST_STEP) - np.mean(values >= 1 - _LARGEST_STEP))
+    silence, rarity = _SILENT * _clipped(share / _SILENCE), _RARE * _clipped(_skewness([values.ravel()]))
+    excess = max(1.0, abs(silence + rarity) / _SILENT_AND_RARE)
+    signs = {
+        "nulls between columns": -_NULLS * weight * _clipped(_skewness(_peaks(values, seen))),
+        "between rows": -_LINES * weight * _clipped(_skewness(_peaks(values.T, seen.T))),
+        "silence": silence / excess,
+        "rarity": rarity / excess,
+    }
+    told = ", ".join(f"{name} {sign:+.1f}" for name, sign in signs.items() if round(sign, 1) != 0)
+    return sum(signs.values()), f"log odds of {told}" if told else "not known"
+
+
+def _peaks(values: NDArray[np.float32], seen: NDArray[np.bool_]) -> Iterable[NDArray[np.float32]]:
+    """By how much cells rise above the mean of the two beside them, without the median of their column, by column."""
+    # What the ends of the range cut off tells nothing.
+    within = seen[:, 1:-1] & seen[:, :-2] & seen[:, 2:]
+    peaks = values[:, 1:-1] - 0.5 * (values[:, :-2] + values[:, 2:])
+    for column, there in zip(peaks.T, within.T, strict=True):
+        if there.any():
+            yield column[there] - np.median(column[there])
+
+
+def _skewness(parts: Iterable[NDArray[np.float32]]) -> float:
+    numbers = np.concatenate([np.zeros(0, np.float32), *parts]).astype(np.float64)
+    if len(numbers) < _MIN_CELLS or (spread := float(numbers.std())) == 0:
+        return 0.0
+    return float(np.mean(((numbers - numbers.mean()) / spread) ** 3))
+
+
+def _clipped(number: float) -> float:
+    return min(1.0, max(-1.0, number))

@@ -1,5 +1,7 @@
 """Colours of a picture's cells as values, from quiet to loud."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,10 @@ WHITE_IS_QUIET = ("gray_r", "grey_r", "Greys", "binary")
 # Difference between the lower and the upper half, as a share of the range, that tells loud from quiet.
 _SLOPE = 0.02
 _FAR = 30.0
+# Log odds of loud and quiet: below the first they are doubtful; a colour map of a name begins with the second, for
+# hardly anybody reverses one. Of 1380 figures of 23 kinds of sound 1 is taken for reversed, and 85 % of reversed ones.
+_DOUBTFUL = 1.0
+_NAMED = 1.5
 
 
 def find_colormap(
@@ -96,17 +102,22 @@ def as_loudness(
     Raises:
         InputError: If it is grey and it cannot be told whether black or white is loud.
     """
-    loudness, told_by = loudness_of_high_values(values)
-    if name == "gray" and loudness == 0:
+    log_odds, told_by = loudness_of_high_values(values)
+    if name != "gray":
+        log_odds += _NAMED
+    if name == "gray" and abs(log_odds) < _DOUBTFUL:
         raise InputError(
             f"{notes.path}: whether black or white is loud cannot be told; give --colormap gray (white is loud) or "
-            "gray_r"
+            f"gray_r ({told_by})"
         )
-    # Greys are often reversed, colour maps hardly ever: that takes more.
-    reverse = loudness < (0 if name == "gray" else -0.5)
-    if name == "gray" or reverse:
-        confidence = min(confidence, abs(loudness))
+    reverse = log_odds < (0 if name == "gray" else -_DOUBTFUL)
+    if name == "gray" or reverse or log_odds < _NAMED - _DOUBTFUL:
+        confidence = min(confidence, math.tanh(abs(log_odds) / 2))
         how = f"{how}; {told_by}"
+    if not reverse and log_odds < _NAMED - _DOUBTFUL:
+        notes.warnings.append(
+            f"is read as {name}, as everyone draws it, but looks reversed ({told_by}): --colormap {name}_r?"
+        )
     notes.found("colormap", f"{name}_r" if reverse else name, confidence, how)
     return 1 - values if reverse else values
 
@@ -118,7 +129,10 @@ def upright(values: NDArray[np.float32], options: FigureOptions, notes: Notes) -
         return values[::-1]
     half = len(values) // 2
     if options.upside_down is None and values[:half].mean() < values[half:].mean() - _SLOPE:
+        # Loud and quiet exchanged look the same, and turning the picture over would hide that.
+        exchanged = "" if options.colormap else ", or loud and quiet exchanged (--colormap)"
         notes.warnings.append(
-            "its high frequencies are louder than its low ones: are low frequencies at the top (--upside_down true)?"
+            "its high frequencies are louder than its low ones: are low frequencies at the top (--upside_down true)"
+            f"{exchanged}?"
         )
     return values
