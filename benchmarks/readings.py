@@ -125,7 +125,9 @@ def judged(figure: Figure, kind: Kind, shown: Shown, given: set[str], sounds: st
     rank, error, scale = -2.0, 0.0, 1.0
     # A cut may leave a part of a column, and whether it is read is the reader's choice.
     for shift in (0, -1, 1):
-        places = shown.columns / (shown.level_db.shape[1] - 1) * (n_columns - 1)
+        n_shown = shown.level_db.shape[1]
+        stretch = 1 if abs(n_columns - n_shown) <= 1 else (n_columns - 1) / (n_shown - 1)
+        places = shown.columns * stretch
         columns = np.rint(places + shift).astype(int).clip(0, n_columns - 1)
         levels = read_db[rows][:, columns][loud]
         found = float(scipy.stats.spearmanr(levels, true_db[loud])[0]) if np.ptp(levels) > 0 else 0.0

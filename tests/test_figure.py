@@ -1,6 +1,7 @@
 """Figures that matplotlib and librosa drew are read: box, colours, grid, layout, axes, and what is said about them."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -461,14 +462,14 @@ class TestAxes:
 
     def test_mel_read_as_linear_is_warned_of(self, tmp_path):
         full_bleed(tmp_path / "a.png", mel_levels(64), (240, 320), y_axis="mel")
-        figure = read_figure(tmp_path / "a.png", FigureOptions(y_axis="linear"))
-        assert (
-            figure.warnings[0] == "its rows look like a mel axis (64 rows) and not like the linear one that was given"
-        )
+        said = "its rows look like a mel axis (64 rows) and not like the linear one that was given"
+        with pytest.raises(InputError, match=re.escape(f"{said}; leave --y_axis out, or give --n_fft")):
+            read_figure(tmp_path / "a.png", FigureOptions(y_axis="linear"))
+        assert read_figure(tmp_path / "a.png", FigureOptions(y_axis="linear", n_fft=256)).warnings[0] == said
 
     def test_linear_read_as_mel_is_warned_of(self, tmp_path):
         full_bleed(tmp_path / "a.png", levels(), (300, 387))
-        figure = read_figure(tmp_path / "a.png", FigureOptions(y_axis="mel"))
+        figure = read_figure(tmp_path / "a.png", FigureOptions(y_axis="mel", n_fft=256))
         assert figure.warnings == (
             "its rows look like a linear axis (129 rows) and not like the mel one that was given",
         )
@@ -483,7 +484,12 @@ class TestAxes:
         figure = read_figure(tmp_path / "a.png", FigureOptions(y_axis="mel"))
         check_exact(figure, level_db)
         assert figure.mel.n_mels == 64
-        assert figure.warnings == ()
+        # No mel picture shows the transform, on which the length hangs.
+        assert figure.warnings == (
+            "its length, 1.37 s, is a guess: the picture shows neither n_fft nor hop_length; give --seconds or --n_fft "
+            "and --hop_length",
+        )
+        assert read_figure(tmp_path / "a.png", FigureOptions(y_axis="mel", n_fft=1024)).warnings == ()
         assert read_figure(tmp_path / "a.png", FigureOptions(n_fft=126)).mel is None
 
 
@@ -542,8 +548,13 @@ class TestWhatCannotBeSeen:
             InputError, match=r"94 rows were counted, .* n_fft of 186 and is unlikely; give --n_fft .* --box"
         ):
             read_figure(tmp_path / "a.png", FigureOptions())
-        with pytest.raises(InputError, match=r"shows 94 rows, but n_fft 128 has 65; leave --n_fft out"):
-            read_figure(tmp_path / "a.png", FigureOptions(n_fft=128))
+        # What is given wins, and what speaks against it is said.
+        figure = read_figure(tmp_path / "a.png", FigureOptions(n_fft=128))
+        assert figure.relative_db.shape == (65, 60)
+        assert (
+            figure.warnings[0]
+            == "its rows look like the 94 of n_fft 186 and not like the 65 of n_fft 128, which was given"
+        )
         assert read_figure(tmp_path / "a.png", FigureOptions(n_fft=186)).relative_db.shape == (94, 60)
 
     def test_seconds_that_contradict_the_columns(self, tmp_path):

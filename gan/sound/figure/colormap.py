@@ -15,9 +15,9 @@ NAMES = (
 )  # fmt: skip
 _N_COLOURS = 256
 # Median distance, in steps of 8 bits, from which on the colours are not of this map: of pictures that were stored
-# exactly, and of JPEGs, whose colours are half as sharp as their light.
+# exactly, and of JPEGs, whose colours are half as sharp as their light, and of cells that run into each other.
 _MAX_DISTANCE = 4.0
-_MAX_DISTANCE_LOSSY = 9.0
+_MAX_DISTANCE_MIXED = 9.0
 _CHUNK = 1 << 16
 
 
@@ -68,19 +68,19 @@ class Colormap:
         return values.reshape(rgb.shape[:-1]), distances.reshape(rgb.shape[:-1])
 
 
-def identify(pixels: NDArray[np.generic], name: str | None, path: Path, lossy: bool = False) -> Colormap:
+def identify(pixels: NDArray[np.generic], name: str | None, path: Path, mixed: bool = False) -> Colormap:
     """Find the colour map of a picture. Which of its ends is the quiet one is not looked at.
 
     Args:
         pixels: Shape (n, 3), 0 to 255, from within the spectrogram.
         name: The map, if it is known; then only its distance is measured.
         path: The picture, for messages.
-        lossy: Whether it is a JPEG or another format that changes colours.
+        mixed: Whether most colours are mixtures of those that were drawn (JPEG, interpolation).
 
     Raises:
         InputError: If no known map is near, or there is no map of the given name.
     """
-    if not lossy:
+    if not mixed:
         # Every colour once, or silence would decide.
         pixels = np.unique(pixels, axis=0)
     if name is not None:
@@ -89,14 +89,14 @@ def identify(pixels: NDArray[np.generic], name: str | None, path: Path, lossy: b
     ranked = sorted(((_distance(_colormap(known), pixels), known) for known in NAMES), key=lambda pair: pair[0])
     (distance, best), (second, _) = ranked[:2]
     # What is nearly grey is a faint photograph rather than greys with colours.
-    limit = _MAX_DISTANCE_LOSSY if lossy and best != "gray" else _MAX_DISTANCE
+    limit = _MAX_DISTANCE_MIXED if mixed and best != "gray" else _MAX_DISTANCE
     if distance > limit:
         raise InputError(
             f"{path}: its colours are of no known colour map; {best} is the closest with a median distance of "
             f"{distance:.0f} of 255 (at most {limit:.0f} is taken for it); give matplotlib's name with --colormap"
         )
     # A picture of two colours fits anything that holds them.
-    confidence = float(np.clip((second - distance) / (0.5 * _MAX_DISTANCE_LOSSY), 0, 1))
+    confidence = float(np.clip((second - distance) / (0.5 * _MAX_DISTANCE_MIXED), 0, 1))
     return Colormap(best, _colormap(best).colours, distance, confidence)
 
 

@@ -11,7 +11,7 @@ from gan.sound.figure.columns import check_length, find_columns
 from gan.sound.figure.even import find_even_grid
 from gan.sound.figure.figure import Figure, Layout, Notes
 from gan.sound.figure.frequencies import frequencies, given_extent
-from gan.sound.figure.grid import Grid, Side, changes_along, is_found
+from gan.sound.figure.grid import MIN_SMOOTHNESS, Grid, Side, changes_along, is_found
 from gan.sound.figure.options import FigureOptions
 from gan.sound.figure.pixels import Pixels
 from gan.sound.figure.rows import find_rows
@@ -48,9 +48,11 @@ def read_drawn(pixels: Pixels, lossy: bool, options: FigureOptions, notes: Notes
     extent = given_extent(options)
     y_axis, up = find_rows(vertical, options, notes)
     sample = _sample(pixels, box)
+    # Where cells run into each other most colours are mixtures.
+    mixed = lossy or max(horizontal.smoothness, vertical.smoothness) > MIN_SMOOTHNESS
     if not is_found(across) and up is None:
-        _require_other_evidence(sample, pixels.grey, lossy, options, notes)
-    colormap = find_colormap(sample, pixels.grey, lossy, options, notes)
+        _require_other_evidence(sample, pixels.grey, mixed, options, notes)
+    colormap = find_colormap(sample, pixels.grey, mixed, options, notes)
     # Where rows are counted, they say better than ticks where the axis begins.
     zero = lowest_tick(pixels, box) if up is None and y_axis == "linear" and box.slack and extent is None else None
     axis = frequencies(vertical, y_axis, up, zero, extent, options, notes)
@@ -120,7 +122,7 @@ def _may_be_array(pixels: Pixels, box: Box, lossy: bool, options: FigureOptions)
 
 
 def _require_other_evidence(
-    sample: NDArray[np.uint8], grey: bool, lossy: bool, options: FigureOptions, notes: Notes
+    sample: NDArray[np.uint8], grey: bool, mixed: bool, options: FigureOptions, notes: Notes
 ) -> None:
     """Where no cells can be seen only colours, or the user, can say that this is a spectrogram."""
     if options.n_fft or options.seconds:
@@ -128,7 +130,7 @@ def _require_other_evidence(
     colours = "greys are anybody's"
     if not grey:
         try:
-            identify(sample, options.colormap, notes.path, lossy)
+            identify(sample, options.colormap, notes.path, mixed)
             return
         except InputError as error:
             colours = str(error).removeprefix(f"{notes.path}: ").rsplit(";", 1)[0]

@@ -35,7 +35,9 @@ _MIN_CUT_CELL = 1.5
 # Part of the changes that lie on edges of cells under two pixels: 0.95 and more was measured, of mirror images 0.7.
 _LEAST_EXPLAINED = 0.85
 # By how much ends anywhere must fit better than ends where cells end.
-_BETTER = 1.015
+_BETTER, _FAR_BETTER = 1.015, 1.05
+# Of places of edges, in pixels.
+_ROUNDING = 0.3
 _N_COMBS = 6
 # Edges of cells of nearly two pixels hang on hundredths of one.
 _N_REFINEMENTS = 6
@@ -89,9 +91,20 @@ def _best_of_ends(side: Side) -> Grid | None:
     if cut is None or (best is not None and cut.correlation < _BETTER * best.correlation):
         return best
     whole = _fitted(side, [round(cut.shown)])
-    if whole is not None and cut.correlation <= _BETTER * whole.correlation:
+    if whole is not None and cut.correlation <= _how_much_better(side, cut, whole) * whole.correlation:
         return whole
     return cut if cut.pitch >= _MIN_CUT_CELL else best
+
+
+def _how_much_better(side: Side, cut: Grid, whole: Grid) -> float:
+    """By which factor cells that are cut must fit better than whole ones to be believed."""
+    expected = 0.5 if whole.ends == "clipped" else 1.0
+    last = cut.shown - (cut.n - 2) - cut.first
+    off = cut.pitch * max(abs(cut.first - expected), abs(last - expected))
+    if off > side.slack + _ROUNDING:
+        return _BETTER
+    # The ends of the axis are not known well enough to tell the two apart.
+    return _FAR_BETTER if side.slack < 1 else math.inf
 
 
 def _least_cell(side: Side) -> float:

@@ -23,14 +23,14 @@ _NAMED = 1.5
 
 
 def find_colormap(
-    sample: NDArray[np.uint8], grey: bool, lossy: bool, options: FigureOptions, notes: Notes
+    sample: NDArray[np.uint8], grey: bool, mixed: bool, options: FigureOptions, notes: Notes
 ) -> Colormap | None:
     """Find the colour map of a picture in colour; None for a grey one.
 
     Args:
         sample: Pixels from within the spectrogram, shape (n, 3), or (n, 1) of a grey picture.
         grey: Whether it has no colours.
-        lossy: Whether it is a JPEG or another format that changes colours.
+        mixed: Whether most colours are mixtures of those that were drawn (JPEG, interpolation).
         options: What is known.
         notes: Warned if the map that is given does not fit.
 
@@ -42,7 +42,7 @@ def find_colormap(
         if name not in (None, *WHITE_IS_LOUD, *WHITE_IS_QUIET):
             raise InputError(f"{notes.path}: the picture is grey, not {name}; leave --colormap out, or gray, gray_r")
         return None
-    colormap = identify(sample, name, notes.path, lossy)
+    colormap = identify(sample, name, notes.path, mixed)
     if colormap.distance > _FAR:
         notes.warnings.append(f"its colours are far from {name}: {colormap.distance:.0f} of 255 (median)")
     return colormap
