@@ -9,6 +9,7 @@ from gan.sound.figure.cells import between, cell_means
 from gan.sound.figure.colormap import identify
 from gan.sound.figure.figure import Figure, Layout, Notes
 from gan.sound.figure.grid import Grid, Side, assumed, changes_along, even_edges, find_even_grid, is_found
+from gan.sound.figure.levels import levels_of
 from gan.sound.figure.options import FigureOptions
 from gan.sound.figure.pixels import Pixels
 from gan.sound.figure.rows import find_rows, frequencies
@@ -67,7 +68,7 @@ def read_drawn(pixels: Pixels, lossy: bool, options: FigureOptions, notes: Notes
     # Values of the colours that are there lie between each other, colours do not.
     values = values_of(means, colormap, options, notes)
     values = upright(between(between(values, has_row, 0), has_column, 1), options, notes)
-    relative_db = (values - 1) * np.float32(options.range_db)
+    relative_db = levels_of(values, options, notes)
     n_missing = (settings.n_freqs if bands is None else bands.n_mels) - len(relative_db)
     if n_missing:
         relative_db = np.pad(relative_db, ((0, n_missing), (0, 0)), constant_values=-options.range_db)

@@ -18,6 +18,7 @@ from gan.sound.figure.grid import (
     is_found,
 )
 from gan.sound.figure.options import FigureOptions, YAxis
+from gan.sound.figure.transforms import refuse_other_transforms
 from gan.sound.settings import MelBands
 
 # What the figures of librosa's examples are made with, where a picture does not show it.
@@ -124,6 +125,8 @@ def frequencies(
         origin = "given" if options.n_fft else "usual"
         notes.found("n_fft", str(n_fft), None, f"{origin}; rows of {rows.cell:.2f} px cannot be counted")
         return rows, n_fft, None
+    if y_axis == "linear" and options.y_axis is None:
+        refuse_other_transforms(notes.path, up.n)
     notes.found("y_axis", y_axis, up.confidence, f"{up.n} rows of {up.cell:.2f} px, the outer ones {up.ends}")
     if options.n_fft is not None:
         n_freqs = options.n_fft // 2 + 1
