@@ -1,5 +1,6 @@
 """Files that are either whole or not there, and what is no file."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,44 @@ from gan.errors import InputError
 
 # Ends the names of files that are not whole, and of those that only say that work goes on.
 PART = ".part"
+# The name is too long, has letters that the disk does not take, or leads through a file or to a folder.
+_OF_NAME = {
+    errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY,
+    errno.ELOOP,
+}  # fmt: skip
+# Bytes of a path, with its end, on Linux.
+_PATH_MAX = 4096
+# The folder may not be written to.
+_OF_FOLDER = {errno.EACCES, errno.EPERM}
+
+
+class NameRefused(InputError):  # noqa: N818 - it is what happened
+    """A file cannot be written under its name or in its folder; others can."""
+
+
+def unwritable(path: Path, error: Exception, root: Path | None = None) -> InputError:
+    """What to raise for a file that could not be written.
+
+    Args:
+        path: The file.
+        error: What was raised.
+        root: The folder that others are written to.
+
+    Returns:
+        `NameRefused` if others can be written; not if the disk is full or fails.
+    """
+    if isinstance(error, UnicodeError):
+        return NameRefused(f"{path}: cannot be written, its name is no text; rename it")
+    if not isinstance(error, OSError):
+        return InputError(f"{path}: cannot be written ({error})")
+    why = f"{path}: cannot be written ({error.strerror or error})"
+    if error.errno == errno.ENAMETOOLONG:
+        whole, longest = len(os.fsencode(path)), max(len(os.fsencode(part)) for part in path.parts)
+        found = f"a path of {whole} bytes, 4096" if whole >= _PATH_MAX else f"a name of {longest} bytes, 255"
+        return NameRefused(f"{why}: {found} is usual; rename it, or name another folder")
+    if error.errno in _OF_NAME or (error.errno in _OF_FOLDER and os.access(root or path.parent, os.W_OK | os.X_OK)):
+        return NameRefused(why)
+    return InputError(why)
 
 
 @contextmanager

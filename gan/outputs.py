@@ -1,5 +1,6 @@
 """Output files: which files that are there already a verb may replace."""
 
+import os
 import tempfile
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
@@ -8,7 +9,7 @@ from stat import S_ISLNK, S_ISREG
 from typing import NamedTuple
 
 from gan.errors import InputError
-from gan.files import PART, refuse_unwritable
+from gan.files import PART, refuse_unwritable, unwritable
 
 # Bytes of a page that its generator's tag must stand in.
 _HEAD_BYTES = 4000
@@ -63,6 +64,8 @@ class Outputs:
             mode = path.lstat().st_mode
         except FileNotFoundError:
             return
+        except (OSError, ValueError) as error:
+            raise unwritable(path, error) from error
         # A path, a hard link and a symbolic link of one file have one identity, however the path is spelled.
         if _identity(path) in self._inputs:
             raise InputError(f"{path} is a file that this command reads, which is never replaced; name another output")
@@ -153,7 +156,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 def _ignores_case(folder: Path) -> bool:
     """Whether names that differ by case only are one file in a folder, which may not be there yet."""
-    there = next(each for each in (folder, *folder.parents) if each.exists())
+    there = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
     try:
         with tempfile.NamedTemporaryFile(dir=there, prefix=".case.", suffix=PART) as file:
             return (there / Path(file.name).name.upper()).exists()

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import dask
+import numpy as np
 import pytest
 import soundfile
 from conftest import music
@@ -87,18 +88,22 @@ def encode(recordings: Path, images: Path, *options: str) -> int:
 
 def assert_encodes_alike(recordings: Path, capsys: pytest.CaptureFixture[str], *options: str) -> None:
     here, there = recordings.parent / "here", recordings.parent / "there"
+    soundfile.write(recordings / f"{'n' * 246}.wav", music(4000), 8000)
+    soundfile.write(recordings / "antiphase.wav", np.stack([music(4000), -music(4000)], 1), 8000)
     assert encode(recordings, here) == 1
     expected = capsys.readouterr()
     assert encode(recordings, there, *options) == 1
     output = capsys.readouterr()
     assert output.out == expected.out.replace(str(here), str(there))
-    assert output.err == expected.err
-    assert len(files(here)) == 25
+    assert output.err == expected.err.replace(str(here), str(there))
+    assert "antiphase.wav: the mix is " in output.err
+    assert ".wav.0000.png: cannot be written (File name too long)" in output.err
+    assert len(files(here)) == 26
     assert files(there) == files(here)
     # A second run keeps all of it.
     assert encode(recordings, there, *options) == 1
-    assert "8 recordings are 25 images" in (output := capsys.readouterr()).out
-    assert "(25 were there already)" in output.out
+    assert "9 recordings are 26 images" in (output := capsys.readouterr()).out
+    assert "(26 were there already)" in output.out
     assert files(there) == files(here)
 
 

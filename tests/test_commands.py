@@ -439,3 +439,20 @@ def test_another_recording_is_no_reference(
         assert f"not compared: {other}: " in capsys.readouterr().err
         # The sound is there all the same.
         assert (tmp_path / f"{picture.stem}.wav").exists()
+
+
+def test_the_channel_of_a_picture_is_compared_with(
+    tmp_path: Path, sound: Sound, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original = tmp_path / "a.wav"
+    waveform = 0.3 * sound(RATE * 2)
+    soundfile.write(original, np.stack([waveform, -waveform], 1), RATE, "FLOAT")
+    options = ["--channel", "right", "--sample_rate", str(RATE), "--n_fft", "256"]
+    assert main(["encode", str(original), str(tmp_path), *options]) == 0
+    picture = tmp_path / "a.wav.0000.png"
+    assert decode(picture, "--reference", original) == 0
+    output = capsys.readouterr()
+    assert output.err == ""
+    assert "start     0.0000 s into the recording\npicture   0.0" in output.out
+    assert decode(picture, "--reference", original, "--channel", "mix") == 1
+    assert f"{original}: the mix is 120.0 dB quieter than its 2 channels" in capsys.readouterr().err

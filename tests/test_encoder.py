@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -405,3 +406,158 @@ def test_killed_and_started_again(tmp_path: Path, images: Path) -> None:
     assert not changed(images, {**times(images), **before})
     for name in expected:
         decode_image(images / name)
+
+
+def test_a_name_that_is_too_long_is_skipped_and_named(
+    recordings: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = ["n" * 246, "ü" * 123, "🎵" * 61]  # 246, 246 and 244 bytes, and 13 more of .wav.0000.png
+    for name in ("a", *long, "z"):
+        write(recordings / f"{name}.wav", 1)
+    for _ in range(2):
+        assert encode(recordings, images) == 1
+        output = capsys.readouterr()
+        assert output.out.startswith(f"3 recordings are 7 images in {images}")
+        *lines, last = output.err.splitlines()
+        assert last == "3 recordings were skipped"
+        assert sorted(lines) == [
+            f"skipped {recordings / name}.wav: {images / name}.wav.0000.png: cannot be written (File name too long): a "
+            f"name of {n_bytes} bytes, 255 is usual; rename it, or name another folder"
+            for name, n_bytes in sorted(zip(long, (259, 259, 257), strict=True))
+        ]
+        assert names(images) == [
+            "a.wav.0000.png",
+            *(f"five.wav.000{index}.png" for index in range(5)),
+            "z.wav.0000.png",
+        ]
+
+
+def test_a_path_that_is_too_long_is_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = "/".join(["d" * 250] * 15)  # 3764 letters; 4096 may be used
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    sound = write(Path("in") / "a.wav", 1)
+    (Path("in") / folders).mkdir(parents=True)
+    shutil.copy(sound, Path("in") / folders / "b.wav")
+    assert encode(Path("in"), tmp_path / "/".join("e" * 90 for _ in range(4))) == 1
+    output = capsys.readouterr()
+    assert output.out.startswith("1 recordings are 1 images")
+    assert "b.wav.0000.png: cannot be written (File name too long)" in output.err
+
+
+@pytest.mark.parametrize(
+    ("number", "ends"),
+    [
+        (errno.ENAMETOOLONG, False),
+        (errno.EILSEQ, False),
+        (errno.EINVAL, False),
+        (errno.ENOTDIR, False),
+        (errno.EISDIR, False),
+        (errno.EACCES, False),
+        (errno.ENOSPC, True),
+        (errno.EDQUOT, True),
+        (errno.EROFS, True),
+        (errno.EIO, True),
+        (errno.EFBIG, True),
+        (errno.EMFILE, True),
+    ],
+)
+def test_a_name_that_the_disk_refuses_and_a_disk_that_fails(
+    recordings: Path,
+    images: Path,
+    number: int,
+    ends: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write(recordings / "a.wav", 1)
+    write(recordings / "z.wav", 1)
+    encode_image = encoder.encode_image
+
+    def refuse(path: Path, *arguments: object) -> object:
+        if path.name == "five.wav.0002.png":
+            raise OSError(number, os.strerror(number))
+        return encode_image(path, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(encoder, "encode_image", refuse)
+    assert encode(recordings, images, "--n_jobs", "1") == (2 if ends else 1)
+    error = capsys.readouterr().err
+    assert f"{images / 'five.wav.0002.png'}: cannot be written ({os.strerror(number)})" in error
+    if ends:
+        assert "what is complete is kept" in error
+    else:
+        # Half of a recording is none.
+        assert names(images) == ["a.wav.0000.png", "z.wav.0000.png"]
+
+
+def test_something_else_where_the_images_of_a_recording_should_be(
+    recordings: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(recordings / "b" / "c.wav", 1)
+    write(recordings / "d.wav", 1)
+    images.mkdir()
+    (images / "b").write_text("a file")
+    (images / "five.wav.0000.png").mkdir()
+    assert encode(recordings, images) == 1
+    assert names(images) == ["b", "d.wav.0000.png"]
+    assert capsys.readouterr().err.endswith("2 recordings were skipped\n")
+
+
+def test_a_name_that_is_no_text_is_skipped(recordings: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(recordings / "a.wav", 1).rename(recordings / os.fsdecode(b"\xff.wav"))
+    assert encode(recordings, images) == 1
+    output = capsys.readouterr()
+    assert output.out == f"1 recordings are 5 images in {images}\n"
+    assert "cannot be written, its name is no text; rename it" in output.err
+
+
+def test_linked_and_hidden_folders_and_what_is_not_read(
+    recordings: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "elsewhere" / "b.wav", 1)
+    write(recordings / ".Trash-1000" / "c.wav", 1)
+    (recordings / "piano").symlink_to("../elsewhere")
+    for name in ("d.m4a", "piano/e.webm", "f.txt"):
+        (recordings / name).touch()
+    assert encode(recordings, images) == 0
+    assert names(images) == [*(f"five.wav.000{index}.png" for index in range(5)), "piano/b.wav.0000.png"]
+    origin = read_header(images / "piano" / "b.wav.0000.png").origin
+    assert origin is not None
+    assert origin.recording == "../../elsewhere/b.wav"
+    command = f"ffmpeg -i {recordings / 'd.m4a'} {recordings / 'd.wav'}"
+    assert capsys.readouterr().err == f"2 left out: .m4a, .webm; convert them first: {command}\n"
+
+
+def test_another_channel_is_encoded_again(tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recordings = tmp_path / "recordings"
+    recordings.mkdir()
+    sound = 0.5 * music(RATE, 0, RATE)
+    soundfile.write(recordings / "a.wav", np.stack([sound, -sound], 1), RATE, "FLOAT")
+    assert encode(recordings, images) == 0
+    note = f"{recordings / 'a.wav'}: the mix is 120.0 dB quieter than its 2 channels for 1.0 of 1.0 s"
+    assert capsys.readouterr().err.startswith(note)
+    assert read_header(images / "a.wav.0000.png").level_db is None
+    assert b"channel" not in (images / "a.wav.0000.png").read_bytes()  # earlier versions do not know of it
+    levels = []
+    for channel in ("left", "right", "2"):
+        assert encode(recordings, images, "--channel", channel) == 0
+        output = capsys.readouterr()
+        assert (output.out, output.err) == (f"1 recordings are 1 images in {images}\n", "")
+        header = read_header(images / "a.wav.0000.png")
+        assert header.origin is not None
+        assert str(header.origin.channel) == channel
+        levels.append(header.level_db)
+        before = times(images)
+        assert encode(recordings, images, "--channel", channel) == 0
+        assert times(images) == before
+        capsys.readouterr()
+    assert levels[0] == levels[1] == levels[2]
+    assert encode(recordings, images, "--channel", "3") == 1
+    assert "a.wav: channel 3 of 2 is not there" in capsys.readouterr().err
+    assert encode(recordings, images, "--channel", "0") == 2
+    assert "channel is 0; it must be mix, left, right, or a number from 1 on" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        encode(recordings, images, "--channel", "middle")
+    assert capsys.readouterr().err.count("\n") == 1

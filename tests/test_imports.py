@@ -18,6 +18,7 @@ BASE = {
     "backend",
     "tensors",
     "outputs",
+    "walk",
 }
 ALLOWED = {
     "errors": set(),
@@ -33,6 +34,7 @@ ALLOWED = {
     "senseless": {"errors"},
     "backend": {"errors"},
     "tensors": {"errors", "files"},
+    "walk": {"errors"},
     "sound": BASE | {"sound"},
     "model": BASE | {"model"},
     "data": BASE | {"data", "sound"},

@@ -24,7 +24,7 @@ from gan.commands.main import main
 from gan.data.opening import open_store
 from gan.evaluate.latents import Latent
 from gan.run import newest_run
-from gan.sound.codec import encode_image, read_header
+from gan.sound.codec import Origin, encode_image, read_header
 from gan.sound.phase.steps import PhaseSteps
 from gan.sound.settings import SpectrogramSettings
 from gan.trained import load_run
@@ -91,6 +91,9 @@ def test_an_image(info, write_image, tmp_path):
     (tmp_path / "sounds").mkdir()
     (tmp_path / "sounds" / "a.wav").touch()
     assert info(path)["of"] == "sounds/a.wav, 0.00 s to 1.20 s, where it ends"
+    settings = SpectrogramSettings(8000, 128, 32, 128)
+    encode_image(tmp_path / "c.png", torch.zeros(65, 20), settings, Origin("sounds/a.wav", 1.5, 608, False, "left"))
+    assert info(tmp_path / "c.png")["of"] == "sounds/a.wav, channel left, 1.50 s to 1.58 s"
     settings = SpectrogramSettings(16000, 512, 100, 400, "hamming", -90.0, 8)
     encode_image(tmp_path / "b.png", torch.zeros(257, 20), settings, description="run x, seed 3")
     facts = info(path, tmp_path / "b.png")
@@ -155,8 +158,13 @@ def test_a_folder_of_different_things(info, write_image, tmp_path):
     content = (tmp_path / "a.png").read_bytes()
     (tmp_path / "d.png").write_bytes(content.replace(b'"format": 1', b'"format": 7'))
     soundfile.write(tmp_path / "e.wav", music(16000), 8000)
+    for name in ("f.m4a", "g.svg", "h.txt"):
+        (tmp_path / name).touch()
     facts = info(tmp_path)
     assert facts[""] == "folder of pictures and recordings"
+    pictures, recordings = facts["unread"].split("\n")
+    assert pictures.startswith("1 left out: .svg; convert them first: magick ")
+    assert recordings.startswith("1 left out: .m4a; convert them first: ffmpeg -i ")
     assert facts["images"].startswith("3 images, 148 frames, ")
     assert facts["grid"].split("\n")[0] == f"{GRID} (2 of them)"
     assert facts["problem"] == "the images were made with different settings; keep one kind in the folder"

@@ -594,8 +594,8 @@ def test_paths_that_no_file_has_are_said(tmp_path, write_image, capsys):
     (tmp_path / "loop").symlink_to("loop")
     images, loop, long = str(tmp_path / "images"), str(tmp_path / "loop"), "x" * 300
     for paths, message in (
-        ([images, loop], f"{loop}: the store of the images cannot be written ("),
-        ([images, long], f"{long}: the store of the images cannot be written (File name too long)"),
+        ([images, loop], f"{loop}: cannot be written, {loop} is a link to nothing; name another folder"),
+        ([images, long], f"{long}/index.json: cannot be written (File name too long): a name of 300 bytes, 255 is"),
         ([long], f"{long}: cannot be listed (File name too long); run again when it can be"),
         ([loop], f"{loop}: cannot be listed (Too many levels of symbolic links); "),
         ([f"{images}/a.png"], f"{images}/a.png: no such folder"),

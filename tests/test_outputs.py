@@ -16,7 +16,7 @@ from gan import outputs
 from gan.commands.main import main
 from gan.errors import InputError
 from gan.evaluate import evaluation
-from gan.files import refuse_unwritable
+from gan.files import NameRefused, refuse_unwritable
 from gan.listen.page import PAGE, write_page
 from gan.outputs import Outputs, shared_outputs
 from gan.run import Run, new_run
@@ -326,6 +326,12 @@ def test_what_else_is_no_place_for_a_file(tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
     with pytest.raises(InputError, match=r"pipe\.wav is a pipe or a device"):
         Outputs(overwrite=True).check(tmp_path / "pipe.wav")
+    with pytest.raises(
+        NameRefused, match=r"cannot be written \(File name too long\): a name of 260 bytes, 255 is usual"
+    ):
+        Outputs().check(tmp_path / f"{'ü' * 128}.wav")
+    with pytest.raises(NameRefused, match=r"cannot be written \(File name too long\): a path of \d{4} bytes, 4096 is"):
+        Outputs().check(tmp_path.joinpath(*["a" * 200] * 21, "a.wav"))
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
     with pytest.raises(InputError, match="is a link to nothing; name another folder"):
         refuse_unwritable(tmp_path / "gone" / "deep")

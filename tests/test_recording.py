@@ -1,5 +1,7 @@
 """Reading recordings in blocks against reading them whole, and every kind of damage."""
 
+import errno
+import os
 import struct
 import tracemalloc
 from collections.abc import Callable
@@ -11,10 +13,12 @@ import soundfile
 import soxr
 from conftest import music, with_flac_length
 
-from gan.errors import InputError
+from gan.errors import InputError, NotNow
 from gan.sound import recording
 from gan.sound.recording import (
     SUFFIXES,
+    has_comment,
+    open_as_named,
     quieter_db,
     read_excerpt,
     read_recording_header,
@@ -307,3 +311,118 @@ def test_samples_that_are_not_numbers_are_silent_and_said(tmp_path):
     read, _ = soundfile.read(tmp_path / "a.flac")
     np.testing.assert_allclose(read, np.where(np.isfinite(waveform), LOUD, 0) * 0.999 / 2.3, rtol=0, atol=2.0**-14)
     assert quieter_db("made 99999.00 dB quieter so that it does not clip") == 0.0
+
+
+def unclosed(path: Path, kind: str, size: int) -> np.ndarray:
+    """A file as a writer leaves it that cannot seek back: 0 or -1 where the length of its samples belongs."""
+    waveform = music(10000)
+    options = {"format": "WAV", "endian": "BIG"} if kind == "RIFX" else {"format": kind}
+    soundfile.write(path, waveform, 22050, **options)
+    content = bytearray(path.read_bytes())
+    data = content.find(b"data")
+    fields = {
+        "WAV": [(4, 4, "little"), (data + 4, 4, "little")],
+        "RIFX": [(4, 4, "big"), (data + 4, 4, "big")],
+        "WAVEX": [(4, 4, "little"), (data + 4, 4, "little")],
+        "RF64": [(20, 8, "little"), (28, 8, "little"), (36, 8, "little")],
+        "AU": [(8, 4, "big")],
+        "CAF": [(data + 4, 8, "big")],
+        "W64": [(data + 16, 8, "little")],
+        "AIFF": [(4, 4, "big"), (22, 4, "big"), (content.find(b"SSND") + 4, 4, "big")],
+    }
+    for place, n_bytes, order in fields[kind]:
+        content[place : place + n_bytes] = (size % 256**n_bytes).to_bytes(n_bytes, order)  # type: ignore[arg-type]
+    path.write_bytes(content)
+    return waveform
+
+
+@pytest.mark.parametrize("size", [0, -1])
+@pytest.mark.parametrize("kind", ["WAV", "RIFX", "WAVEX", "RF64", "AU", "CAF", "W64", "AIFF"])
+def test_a_file_of_a_writer_that_could_not_seek_is_read_to_its_end(tmp_path: Path, kind: str, size: int) -> None:
+    path = tmp_path / "pipe.wav"
+    waveform = unclosed(path, kind, size)
+    (piece,) = windows(path, 22050, 20000, 20000)
+    np.testing.assert_allclose(piece.waveform, waveform, atol=1e-4)
+    assert read_recording_header(path).n_samples == 10000
+    np.testing.assert_allclose(read_excerpt(path, 22050, 0.2, 3000), waveform[4410:7410], atol=1e-4)
+
+
+@pytest.mark.parametrize("riff", [0, 8, 36, 20036, 0xFFFFFFFF])
+def test_a_size_of_0_is_no_length_whatever_the_riff_size(tmp_path: Path, riff: int) -> None:
+    path = tmp_path / "sound.wav"
+    soundfile.write(path, music(10000), 22050)
+    wav_with_sizes(path, riff, 0)
+    assert sum(len(piece.waveform) for piece in windows(path, 22050, 10000, 10000)) == 10000
+
+
+def test_a_wav_that_really_has_no_samples_but_a_comment(tmp_path: Path) -> None:
+    path = tmp_path / "sound.wav"
+    soundfile.write(path, music(0), 22050)
+    path.write_bytes(path.read_bytes() + b"LIST" + struct.pack("<I", 12) + b"INFOabcdefgh")
+    with pytest.raises(InputError, match="it holds no samples"):
+        list(windows(path, 22050, 4000, 4000))
+
+
+def test_a_wav_longer_than_its_sizes_can_say(tmp_path: Path) -> None:
+    path = tmp_path / "sound.wav"
+    soundfile.write(path, music(10000), 22050)
+    wav_with_sizes(path, 0xFFFFFFFF, 0xFFFFFFFF)
+    with path.open("r+b") as file:
+        file.truncate(44 + 5 * 2**30)  # a hole, which takes no room
+    assert read_recording_header(path).n_samples == 5 * 2**29
+    (first, *_) = read_excerpt(path, 22050, 0.0, 3000)[None]
+    np.testing.assert_allclose(first, music(10000)[:3000], atol=1e-4)
+
+
+ID3 = b"ID3\x03\0\0\0\0\x07\x68" + bytes(1000)
+ID3V1 = b"TAG" + bytes(125)
+APE = b"APETAGEX" + struct.pack("<IIII8x", 2000, 32, 0, 0)
+
+
+@pytest.mark.parametrize("content", [ID3, ID3 + ID3V1, ID3V1, ID3 + APE, ID3 + bytes(500), ID3 + ID3])
+def test_an_mp3_of_nothing_but_tags_holds_no_sound(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.mp3"
+    path.write_bytes(content)
+    for read in (lambda: list(windows(path, 8000, 10, 10)), lambda: read_recording_header(path)):
+        with pytest.raises(InputError, match=r"a\.mp3: it holds no sound, only tags"):
+            read()
+    soundfile.write(path, music(8000), 8000)
+    path.write_bytes(ID3 + path.read_bytes() + ID3V1)
+    assert read_recording_header(path).n_samples == 8000
+
+
+def test_a_name_that_is_no_text_or_too_long_for_libsndfile(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["d" * 200] * 6)
+    deep.mkdir(parents=True)
+    waveform = music(8000)
+    for path in (tmp_path / os.fsdecode(b"\xff\xfe.wav"), deep / "a.flac"):
+        assert write_recording(path, waveform, 8000, comment="of a test").note == ""
+        (window,) = windows(path, 8000, 8000, 8000)
+        np.testing.assert_allclose(window.waveform, waveform, atol=2.0**-15)
+        np.testing.assert_array_equal(read_excerpt(path, 8000, 0.0, 8000), window.waveform)
+        assert read_recording_header(path).comment == "of a test"
+        assert has_comment(path, "of a")
+        with open_as_named(path) as file:
+            assert file.frames == 8000
+
+
+def test_a_recording_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, music(8000), 8000)
+
+    def refuse(self: Path, *arguments: object, **options: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    for read in (lambda: list(windows(path, 8000, 10, 10)), lambda: read_recording_header(path)):
+        with pytest.raises(NotNow, match=r"a\.wav: cannot be read \(Permission denied\)"):
+            read()
+
+
+def test_a_recording_that_has_to_be_converted(tmp_path: Path) -> None:
+    path = tmp_path / "my song.m4a"
+    path.write_bytes(b"\0\0\0\x20ftypM4A " + bytes(100))
+    with pytest.raises(InputError) as caught:
+        list(windows(path, 8000, 10, 10))
+    command = f"ffmpeg -i '{path}' '{tmp_path / 'my song.wav'}'"
+    assert str(caught.value) == f"{path}: .m4a files are not read; convert it first: {command}"

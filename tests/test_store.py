@@ -389,10 +389,13 @@ def test_a_file_that_cannot_be_asked_for_is_not_taken_for_removed(tmp_path, writ
         def is_dir(self, follow_symlinks: bool) -> bool:
             return False
 
+        def is_symlink(self) -> bool:
+            return False
+
         def stat(self) -> os.stat_result:
             raise OSError(errno.EIO, "Input/output error", self.path)
 
-    monkeypatch.setattr("gan.data.listing._entries", lambda *_: [Entry()])
+    monkeypatch.setattr("gan.walk._entries", lambda *_: [Entry()])
     with pytest.raises(InputError, match=r"a\.png: cannot be listed \(Input/output error\)"):
         find_images(tmp_path)
 

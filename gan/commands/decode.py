@@ -12,21 +12,25 @@ from torch import Tensor
 from gan.commands.parser import parser_of
 from gan.commands.parsing import parse_with_phase
 from gan.errors import InputError
+from gan.files import NameRefused
 from gan.outputs import Mark, Outputs, shared_outputs
 from gan.progress import Progress, say
 from gan.sound.alignment import align
+from gan.sound.channel import MIX, Channel, check_channel
 from gan.sound.codec import has_header, read_header
 from gan.sound.figure.figure import Figure
 from gan.sound.figure.options import FigureOptions
 from gan.sound.figure.reader import SUFFIXES
 from gan.sound.figure.report import REPORT, REPORT_SUFFIX, write_report
 from gan.sound.losses import losses
+from gan.sound.mixdown import Mixdown
 from gan.sound.phase.convergence import spectral_convergence_db
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
 from gan.sound.picture import Picture, read_picture
 from gan.sound.recording import gain_that_fits, has_comment, write_recording
 from gan.sound.spectrogram import db_from_magnitude
+from gan.walk import in_order
 
 Subtype = Literal["PCM_16", "PCM_24", "FLOAT"]
 
@@ -46,6 +50,7 @@ def decode(
     subtype: Subtype = "PCM_16",
     phase: PhaseMethod = DeepGriffinLim,
     reference: Path | None = None,
+    channel: Channel | None = None,
     report: bool = False,
     overwrite: bool = False,
 ) -> int:
@@ -68,18 +73,21 @@ def decode(
         phase: How the phase is found. --phase.n_iter 100 takes longer and comes nearer; --phase GriffinLim starts from
             random phase; --phase.help DeepGriffinLim explains its options.
         reference: The recording that a picture was made of: what was lost on the way is printed, step by step.
+        channel: Which channel of the reference: mix, left, right, or its number, from 1; the one that was encoded if
+            not given, which a picture of other programs does not say: mix then.
         report: Write a page (NAME.report.png) beside each WAV file with the picture as it was read.
         overwrite: Replace files that `gan decode` did not make.
 
     Returns:
         Exit code: 1 if a picture was skipped.
     """
+    check_channel(MIX if channel is None else channel)
     targets = _targets(pictures, output)
     n_pictures = len(targets)
     refused = _refused(targets, Outputs([*targets, *([reference] if reference else [])], overwrite), report)
     if n_pictures == 1 and refused:
         raise next(iter(refused.values()))
-    n_skipped, n_unlike = len(refused), 0
+    n_skipped, n_incomplete = len(refused), 0
     for path, error in refused.items():
         print(f"skipped {path}: {error}", file=sys.stderr)
         del targets[path]
@@ -104,25 +112,37 @@ def decode(
             waveform = phase(picture.settings)(picture.magnitude, picture.n_samples)
             gain, note = _gain(picture, float(waveform.abs().max()), subtype)
             sound = (waveform * gain).numpy()
-            write_recording(target, sound, picture.settings.sample_rate, subtype, f"{_COMMENT}{path.name}")
+            try:
+                write_recording(target, sound, picture.settings.sample_rate, subtype, f"{_COMMENT}{path.name}")
+            except NameRefused as error:
+                n_skipped += 1
+                say(f"skipped {error}", file=sys.stderr)
+                continue
             convergence_db = float(spectral_convergence_db(waveform, picture.magnitude, picture.settings))
             quality = f", spectral convergence {convergence_db:.1f} dB" if gain else ""
             say(f"{target}: {len(waveform) / picture.settings.sample_rate:.2f} s, {note}{quality}")
-            if report:
-                say(_write_report(target, picture.figure, path))
+            n_incomplete += report and not _is_reported(target, picture.figure, path)
             if reference is not None:
-                try:
-                    say(_losses(picture, waveform, gain, reference))
-                except InputError as error:
-                    n_unlike += 1
-                    say(f"not compared: {error}", file=sys.stderr)
+                mixdown = Mixdown(picture.channel if channel is None else channel)
+                n_incomplete += not _is_compared(picture, waveform, gain, reference, mixdown)
+    _say_unread(pictures)
     if n_skipped:
         print(f"{n_skipped} of {n_pictures} pictures were skipped", file=sys.stderr)
-    return 1 if n_skipped or n_unlike else 0
+    return 1 if n_skipped or n_incomplete else 0
+
+
+def _say_unread(pictures: list[Path]) -> None:
+    from gan.data.listing import describe_unread_images
+
+    for given in pictures:
+        if given.is_dir() and (unread := describe_unread_images(given)):
+            print(unread, file=sys.stderr)
 
 
 def _targets(pictures: list[Path], output: Path | None) -> dict[Path, Path]:
     """The WAV file of each picture."""
+    from gan.data.listing import describe_unread_images, walk_images
+
     if output is not None and output.suffix.lower() in (".flac", ".ogg", ".mp3", ".aiff"):
         raise InputError(f"{output}: WAV files are written; name it {output.with_suffix('.wav')}, or a folder")
     if output is not None and output.suffix.lower() == ".wav":
@@ -134,15 +154,11 @@ def _targets(pictures: list[Path], output: Path | None) -> dict[Path, Path]:
     targets: dict[Path, Path] = {}
     for given in pictures:
         if given.is_dir():
-            found = sorted(
-                path
-                for path in given.rglob("*")
-                if path.suffix.lower() in SUFFIXES
-                and not path.name.endswith(REPORT_SUFFIX)
-                and not any(part.startswith(".") for part in path.relative_to(given).parts)
-            )
+            found = [given / file for file, _, _ in in_order(walk_images(given))]
             if not found:
-                raise InputError(f"{given}: no pictures ({', '.join(sorted(SUFFIXES))}) in it")
+                unread = describe_unread_images(given)
+                advice = f"; {unread}" if unread else ""
+                raise InputError(f"{given}: no pictures ({', '.join(sorted(SUFFIXES))}) in it{advice}")
             root = given
         elif given.exists():
             found, root = [given], given.parent
@@ -177,14 +193,28 @@ def _cells(path: Path) -> float:
     return float(header.n_frames * header.settings.n_freqs)
 
 
-def _losses(picture: Picture, waveform: Tensor, gain: float, reference: Path) -> str:
+def _is_compared(picture: Picture, waveform: Tensor, gain: float, reference: Path, mixdown: Mixdown) -> bool:
+    """Say what was lost between a recording and the sound of its picture; False if they cannot be compared."""
+    compared = True
+    try:
+        say(_losses(picture, waveform, gain, reference, mixdown))
+    except InputError as error:
+        compared = False
+        say(f"not compared: {error}", file=sys.stderr)
+    # What cancels in the mix may be why they are not alike.
+    for note in mixdown.notes():
+        say(note, file=sys.stderr)
+    return compared
+
+
+def _losses(picture: Picture, waveform: Tensor, gain: float, reference: Path, mixdown: Mixdown) -> str:
     settings = picture.settings
     range_db = -settings.floor_db
     start_second = picture.start_second
     if start_second is None:
         level_db = db_from_magnitude(picture.magnitude, top_db=range_db)
-        start_second = align(level_db, reference, settings, range_db).start_second
-    lost = losses(picture.magnitude, waveform, reference, start_second, settings, range_db)
+        start_second = align(level_db, reference, settings, range_db, mixdown).start_second
+    lost = losses(picture.magnitude, waveform, reference, start_second, settings, range_db, mixdown)
     if picture.start_second is not None and lost.picture_convergence_db > _UNLIKE_DB:
         raise InputError(
             f"{reference}: from {start_second:.2f} s on it does not sound like the picture (spectral convergence "
@@ -206,12 +236,19 @@ def _gain(picture: Picture, peak: float, subtype: Subtype) -> tuple[float, str]:
     return gain, f"peak {peak_dbfs:.1f} dBFS{down}"
 
 
-def _write_report(target: Path, figure: Figure | None, path: Path) -> str:
+def _is_reported(target: Path, figure: Figure | None, path: Path) -> bool:
+    """Write the page of a picture beside its sound; False if the page cannot have that name."""
     if figure is None:
-        return f"{path}: no report, nothing had to be found in an image of `gan encode`"
+        say(f"{path}: no report, nothing had to be found in an image of `gan encode`")
+        return True
     page = target.with_suffix(REPORT_SUFFIX)
-    write_report(figure, page)
-    return f"{page}: the picture as it was read"
+    try:
+        write_report(figure, page)
+    except NameRefused as error:
+        say(f"no report: {error}", file=sys.stderr)
+        return False
+    say(f"{page}: the picture as it was read")
+    return True
 
 
 def main(arguments: Sequence[str]) -> int:

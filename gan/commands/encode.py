@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gan.backend import Backend, NameOrThreads
 from gan.commands.parser import parser_of
+from gan.sound.channel import MIX, Channel
 from gan.sound.settings import Bits, SpectrogramSettings, Window
 
 
@@ -21,6 +22,7 @@ def encode(
     bits: Bits = 16,
     window_seconds: float = 60.0,
     step_seconds: float | None = None,
+    channel: Channel = MIX,
     n_jobs: int = -1,
     backend: NameOrThreads = "threading",
     scheduler: str | None = None,
@@ -31,7 +33,8 @@ def encode(
     Images that are there already are kept: a job that was stopped goes on where it was.
 
     Args:
-        recordings: A sound file (wav, flac, ogg, mp3, aiff, ...) or a folder tree of them.
+        recordings: A sound file (wav, flac, ogg, opus, mp3, aiff, ...) or a folder tree of them. Linked folders are
+            followed, hidden ones are left out.
         images: Folder to write the images to.
         sample_rate: Rate the sound is resampled to, in Hz.
         n_fft: Length of a Fourier transform in samples: n_fft // 2 + 1 frequencies.
@@ -42,6 +45,8 @@ def encode(
         bits: Bits per pixel.
         window_seconds: Length of an image. The last one ends at the recording's end.
         step_seconds: From the start of one image to the next; window_seconds if not given.
+        channel: Which channel is encoded: mix (the mean of one or two, the mean of ITU-R BS.775's stereo mix of 5.1),
+            left, right, or its number, from 1.
         n_jobs: Recordings encoded at a time; -1 for one per core.
         backend: Where recordings are encoded: threading (in this process), loky (processes of this machine), or dask
             or ray (a cluster, which must see recordings and images at the same paths).
@@ -53,16 +58,23 @@ def encode(
         Exit code: 1 if a recording was skipped.
     """
     from gan.sound.encoder import encode_recordings
+    from gan.sound.recording import describe_unread_recordings
 
     settings = SpectrogramSettings.like_librosa(
         n_fft, hop_length, win_length, sample_rate=sample_rate, window=window, floor_db=floor_db, bits=bits
     )
     elsewhere = Backend.named(backend, scheduler, n_jobs)
-    report = encode_recordings(recordings, images, settings, window_seconds, step_seconds, n_jobs, elsewhere, overwrite)
+    report = encode_recordings(
+        recordings, images, settings, window_seconds, step_seconds, n_jobs, elsewhere, overwrite, channel
+    )
     print(
         f"{report.n_recordings} recordings are {report.n_written + report.n_kept} images in {images}"
         + (f" ({report.n_kept} were there already)" if report.n_kept else "")
     )
+    for line in report.notes:
+        print(line, file=sys.stderr)
+    if unread := describe_unread_recordings(recordings):
+        print(unread, file=sys.stderr)
     for line in report.skipped:
         print(f"skipped {line}", file=sys.stderr)
     if report.skipped:

@@ -33,7 +33,7 @@ def ingest(
     for, or could not be opened, is tried again.
 
     Args:
-        pictures: Folder of pictures, sub-folders included.
+        pictures: Folder of pictures, sub-folders included: linked ones are followed, hidden ones left out.
         store: Folder for what is read, a byte for each cell of the spectrograms; `.store` in the folder of pictures,
             where the training looks for it, if not given.
         options: How to read figures.
@@ -49,6 +49,7 @@ def ingest(
     """
     from joblib import effective_n_jobs
 
+    from gan.data.listing import describe_unread_images
     from gan.data.opening import open_store
 
     elsewhere = Backend.named(backend, scheduler, n_jobs)
@@ -59,6 +60,8 @@ def ingest(
     for line in opened.odd:
         print(f"odd: {line}")
     print(f"train on it with\n  {_training(pictures, store, options)}")
+    if unread := describe_unread_images(pictures):
+        print(unread, file=sys.stderr)
     for line in opened.skipped:
         print(f"left out {line}", file=sys.stderr)
     if opened.skipped:

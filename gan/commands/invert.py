@@ -1,5 +1,6 @@
 """`gan invert`: the latent of a run whose sound is nearest to a recording."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from gan.evaluate.latents import Latent, find_latent
 from gan.listen.page import INDEX, write_page
 from gan.listen.render import LATENT_SUFFIX, check_sounds, class_of, lengths, magnitude_of, write_sound
 from gan.progress import Progress
+from gan.sound.channel import MIX, Channel, check_channel
 from gan.sound.inversion import image_from_waveform
+from gan.sound.mixdown import Mixdown
 from gan.sound.phase.deep import DeepGriffinLim
 from gan.sound.phase.reconstructor import PhaseMethod
 from gan.sound.recording import read_excerpt, read_recording_header
@@ -28,6 +31,7 @@ def invert(
     steps: int = 300,
     seed: int = 0,
     label: str | None = None,
+    channel: Channel = MIX,
     output: Path | None = None,
     overwrite: bool = False,
     phase: PhaseMethod = DeepGriffinLim,
@@ -47,6 +51,7 @@ def invert(
         steps: Steps of the search.
         seed: Seed of the latents that are tried first.
         label: Class of the sound; all are tried if not given. For runs that were told the labels.
+        channel: Which channel of the recording: mix (of all), left, right, or its number, from 1.
         output: A folder; RUN/inverted if not given.
         overwrite: Replace files that are there.
         phase: How the phase is found; see `gan decode --help`.
@@ -55,6 +60,7 @@ def invert(
     Returns:
         Exit code.
     """
+    check_channel(channel)
     if steps < 1:
         raise InputError(f"steps is {steps}; it must be 1 or more")
     if start < 0 or (seconds is not None and not seconds > 0):
@@ -70,7 +76,10 @@ def invert(
         _refuse_beyond(recording, start, seconds)
 
     settings, scale = trained.settings, trained.scale
-    waveform = torch.from_numpy(read_excerpt(recording, settings.sample_rate, start, n_samples))[None]
+    mixdown = Mixdown(channel)
+    waveform = torch.from_numpy(read_excerpt(recording, settings.sample_rate, start, n_samples, mixdown))[None]
+    for note in mixdown.notes():
+        print(note, file=sys.stderr)
     if not bool(waveform.any()):
         raise InputError(
             f"{recording}: nothing but silence in {n_samples / settings.sample_rate:.2f} s from {start:g} s on"

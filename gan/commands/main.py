@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 
 from gan.commands.quiet import quiet
 from gan.errors import InputError, one_line
@@ -42,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, text in VERBS.items():
         verbs.add_parser(name, help=text, add_help=False)
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        # Names of files need not be text.
+        sys.stdout.reconfigure(errors="backslashreplace")
     given, rest = parser.parse_known_args(arguments)
     module = import_module(f"gan.commands.{given.verb.replace('-', '_')}")
     try:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from gan.data.look import Look
+from gan.walk import FileStamp
 
-Version = tuple[str, int, int]
+# What tells whether a file has changed.
+Version = FileStamp
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,21 @@
 """The image files of a folder tree."""
 
-import errno
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from stat import S_ISREG
 
 from gan.data.index import Version
 from gan.errors import InputError
 from gan.sound.figure.reader import SUFFIXES
 from gan.sound.figure.report import REPORT_SUFFIX
+from gan.walk import describe_unread, in_order, walk
 
-_SUFFIXES = tuple(SUFFIXES)
-# Of what was removed a moment ago, is somebody else's, or is a link to nothing or to itself.
-_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG}
+# What pictures come in that are not read.
+UNREAD_SUFFIXES = frozenset(
+    {
+        ".apng", ".avif", ".eps", ".exr", ".heic", ".heif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jxl", ".pbm",
+        ".pdf", ".pgm", ".pnm", ".ppm", ".ps", ".psd", ".svg", ".svgz", ".tga", ".xcf",
+    }
+)  # fmt: skip
 
 
 def find_images(images: Path, store: Path | None = None) -> list[Path]:
@@ -32,8 +34,7 @@ def find_images(images: Path, store: Path | None = None) -> list[Path]:
 def find_versions(images: Path, store: Path | None = None) -> list[Version]:
     """What `find_images` finds, in the same order, with what tells whether each file has changed; raises as it does."""
     try:
-        # As paths are sorted, part by part: nothing comes before the end of a part.
-        found = sorted(_candidates(images, store), key=lambda version: version[0].replace("/", "\0"))
+        found = in_order(walk_images(images, store))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(f"{images}: no such folder; make images with `gan encode RECORDINGS {images}`") from error
     except OSError as error:
@@ -41,9 +42,10 @@ def find_versions(images: Path, store: Path | None = None) -> list[Version]:
             f"{error.filename or images}: cannot be listed ({error.strerror}); run again when it can be"
         ) from error
     if not found:
+        unread = describe_unread_images(images)
+        advice = unread or f"make some with `gan encode RECORDINGS {images}`"
         raise InputError(
-            f"{images}: no images ({', '.join(f'*{suffix}' for suffix in sorted(SUFFIXES))}) in it; make some with "
-            f"`gan encode RECORDINGS {images}`"
+            f"{images}: no images ({', '.join(f'*{suffix}' for suffix in sorted(SUFFIXES))}) in it; {advice}"
         )
     return found
 
@@ -51,44 +53,22 @@ def find_versions(images: Path, store: Path | None = None) -> list[Version]:
 def has_images(images: Path) -> bool:
     """Whether `find_images` finds any, or says why the folder cannot be listed; False for a missing folder."""
     try:
-        return any(_candidates(images, None))
+        return any(walk_images(images))
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
         return True
 
 
-def _candidates(images: Path, store: Path | None) -> Iterator[Version]:
-    # With text and not with paths: there may be hundreds of thousands, whenever a training starts.
-    hidden_too = None if store is None else os.path.realpath(store)
-    folders = [""]
-    while folders:
-        folder = folders.pop()
-        # One after the other: each remembers what is asked of it, a hundred MB if all are kept.
-        for entry in _entries(images, folder):
-            name = entry.name.lower()
-            if name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                if os.path.realpath(entry.path) != hidden_too:
-                    folders.append(f"{folder}{entry.name}/")
-            elif name.endswith(_SUFFIXES) and not name.endswith(REPORT_SUFFIX):
-                try:
-                    status = entry.stat()
-                except OSError as error:
-                    if error.errno not in _NOT_THERE:
-                        raise
-                    continue
-                # A pipe would be waited for.
-                if S_ISREG(status.st_mode):
-                    yield f"{folder}{entry.name}", status.st_size, status.st_mtime_ns
+def walk_images(images: Path, store: Path | None = None) -> Iterator[Version]:
+    """The files of `find_versions`, in no particular order, and none if there are none.
+
+    Raises:
+        OSError: If the folder, or something in it that is there, cannot be listed.
+    """
+    return (stamp for stamp in walk(images, SUFFIXES, store) if not stamp[0].lower().endswith(REPORT_SUFFIX))
 
 
-def _entries(images: Path, folder: str) -> Iterator[os.DirEntry[str]]:
-    try:
-        with os.scandir(images / folder) as entries:
-            yield from entries
-    except OSError as error:
-        # Of a disk that fails, images would be taken for removed, and forgotten.
-        if not folder or error.errno not in _NOT_THERE:
-            raise
+def describe_unread_images(images: Path) -> str:
+    """Say which pictures of a folder tree are of formats that are not read; nothing if there are none."""
+    return describe_unread(images, UNREAD_SUFFIXES, SUFFIXES, "magick {} {}", ".png")

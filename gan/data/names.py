@@ -10,14 +10,10 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
-from gan.sound.recording import SUFFIXES
+from gan.sound.recording import SUFFIXES, UNREAD_SUFFIXES
 from gan.sound.settings import SpectrogramSettings
 
-# What `gan encode` reads, and what librosa reads with the help of ffmpeg.
-_SUFFIXES = SUFFIXES | {
-    ".3gp", ".aac", ".ac3", ".amr", ".ape", ".avi", ".flv", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp2", ".mp4",
-    ".mpc", ".mpeg", ".mpg", ".snd", ".spx", ".tta", ".webm", ".wma", ".wv",
-}  # fmt: skip
+_SUFFIXES = SUFFIXES | UNREAD_SUFFIXES
 # The longest suffix first: of two that fit, the longer one is meant.
 _ANY_SUFFIX = "|".join(re.escape(suffix) for suffix in sorted(_SUFFIXES, key=len, reverse=True))
 _NAME = re.compile(rf"((?:.*/)?[^/]+?(?:{_ANY_SUFFIX}))(\d+(?:\.\d+)?)", re.IGNORECASE | re.DOTALL)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 import posixpath
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -210,10 +211,17 @@ def _read_image(source: Source) -> Decoded:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     recording, start_second = source.file, 0.0
     if header.origin is not None:
-        recording = posixpath.normpath(posixpath.join(posixpath.dirname(source.file), header.origin.recording))
+        recording = posixpath.normpath(posixpath.join(_real_folder(source), header.origin.recording))
         start_second = header.origin.start_second
     image = StoredImage(*source.version, sha256, 0, header.n_frames, header.level_db, recording, start_second)
     return Decoded(np.ascontiguousarray(upright.T), image, Kind(header.settings))
+
+
+def _real_folder(source: Source) -> str:
+    """Where a file really lies, relative to the folder of images: the path of its recording starts there."""
+    images = Path(os.path.realpath(source.path.parents[source.file.count("/")]))
+    named, real = posixpath.dirname(source.file), Path(os.path.realpath(source.path.parent))
+    return named if real == images / named else Path(os.path.relpath(real, images)).as_posix()
 
 
 def _read_figure(source: Source, options: FigureOptions) -> Decoded:

@@ -10,6 +10,7 @@ from gan.data.store import INDEX, ImageStore
 from gan.errors import InputError
 from gan.info.description import Description, command, count, duration, grid, n_bytes
 from gan.info.sample import evenly
+from gan.sound.channel import MIX
 from gan.sound.codec import ImageHeader, has_header, read_header, read_whole_header
 from gan.sound.figure.figure import Figure, findings_table
 from gan.sound.figure.options import FigureOptions
@@ -43,7 +44,9 @@ def _image(path: Path) -> Description:
         end = origin.start_second + seconds
         last = ", where it ends" if origin.last else ""
         gone = "" if (path.parent / origin.recording).exists() else " (not there any more)"
-        described.add("of", f"{origin.recording}{gone}, {origin.start_second:.2f} s to {end:.2f} s{last}")
+        channel = "" if origin.channel == MIX else f", channel {origin.channel}"
+        place = f"{origin.start_second:.2f} s to {end:.2f} s{last}"
+        described.add("of", f"{origin.recording}{gone}{channel}, {place}")
     described.add("about", header.description)
     described.add("next", command("gan", "decode", path))
     return described

@@ -8,7 +8,7 @@ from gan.errors import InputError
 from gan.info.description import Description
 from gan.sound.figure.reader import SUFFIXES as PICTURES
 from gan.sound.recording import SUFFIXES as RECORDINGS
-from gan.sound.recording import find_recordings
+from gan.sound.recording import describe_unread_recordings, find_recordings
 
 _EXPECTED = (
     "a picture of a spectrogram, a recording, a folder of either, a run, a checkpoint (.ckpt), or a .safetensors file "
@@ -59,6 +59,7 @@ def _file(path: Path) -> Description:
 
 
 def _folder(path: Path) -> Description:
+    from gan.data.listing import describe_unread_images
     from gan.info.pictures import add_pictures, describe_store, is_store, pictures_of
     from gan.info.recordings import add_recordings
 
@@ -75,14 +76,18 @@ def _folder(path: Path) -> Description:
         return describe_runs(path)
     pictures = pictures_of(path)
     recordings = _recordings(path)
+    lines = [*describe_unread_images(path).splitlines(), *describe_unread_recordings(path).splitlines()]
+    unread = list(dict.fromkeys(lines))
     if not pictures and not recordings:
-        raise InputError(f"{path}: a folder without pictures, recordings or a run's config.yaml; give {_EXPECTED}")
+        advice = unread[0] if unread else f"give {_EXPECTED}"
+        raise InputError(f"{path}: a folder without pictures, recordings or a run's config.yaml; {advice}")
     both = "pictures and recordings" if pictures and recordings else "pictures" if pictures else "recordings"
     described = Description(path, f"folder of {both}")
     if pictures:
         add_pictures(described, pictures)
     if recordings:
         add_recordings(described, recordings)
+    described.add("unread", *unread)
     return described
 
 

@@ -19,7 +19,10 @@ from gan.listen.sheet import Sheet
 from gan.listen.symptoms import HEADROOM
 from gan.model.gan import GAN
 from gan.seed import derive_seed
+from gan.sound.channel import MIX
+from gan.sound.codec import read_header
 from gan.sound.inversion import image_from_waveform, waveform_from_image
+from gan.sound.mixdown import Mixdown
 from gan.sound.phase.reconstructor import PhaseMethod, PhaseReconstructor
 from gan.sound.recording import fit_full_scale, read_excerpt
 from gan.sound.settings import SpectrogramSettings
@@ -211,8 +214,10 @@ def _real_waveform(data: ImageData, crop: Crop, n_samples: int) -> Tensor | None
     settings = data.settings
     start_second = image.start_second + crop.start * settings.hop_length / settings.sample_rate
     try:
-        excerpt = read_excerpt(data.images / image.recording, settings.sample_rate, start_second, n_samples)
-    except InputError:
+        origin = None if image.look is not None else read_header(data.images / image.file).origin
+        mixdown = Mixdown(MIX if origin is None else origin.channel)
+        excerpt = read_excerpt(data.images / image.recording, settings.sample_rate, start_second, n_samples, mixdown)
+    except (InputError, OSError):
         return None
     waveform = torch.from_numpy(excerpt)
     if data.equal_levels and image.level_db is not None:

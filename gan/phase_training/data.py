@@ -16,9 +16,11 @@ from torch.utils.data import DataLoader, Sampler, TensorDataset
 from gan.errors import InputError
 from gan.progress import each, say
 from gan.seed import derive_seed
+from gan.sound.channel import MIX, Channel, check_channel
+from gan.sound.mixdown import Mixdown
 from gan.sound.phase.cells import level_of
 from gan.sound.phase.steps import features_of, true_steps
-from gan.sound.recording import find_recordings, windows
+from gan.sound.recording import describe_unread_recordings, find_recordings, windows
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import stft
 
@@ -52,6 +54,7 @@ class StepData(LightningDataModule):
             alike, 1 hardly any quiet ones.
         validation_fraction: How much of the recordings, from their ends, is only listened to.
         seed: The run's seed.
+        channel: Which channel of the recordings: mix (of all), left, right, or its number, from 1.
 
     Raises:
         InputError: If an option is out of range.
@@ -68,8 +71,10 @@ class StepData(LightningDataModule):
         loudness_power: float = 0.3,
         validation_fraction: float = 0.1,
         seed: int = 0,
+        channel: Channel = MIX,
     ) -> None:
         super().__init__()
+        check_channel(channel)
         for name, value in (("minutes", minutes), ("batch_size", batch_size), ("batches_per_epoch", batches_per_epoch)):
             if not value > 0:
                 raise InputError(f"data.{name} is {value}; it must be above 0")
@@ -92,6 +97,7 @@ class StepData(LightningDataModule):
         self.loudness_power = loudness_power
         self.validation_fraction = validation_fraction
         self.seed = seed
+        self.channel = channel
         self.excerpts: list[Tensor] = []
         self.validation_excerpts: list[Tensor] = []
 
@@ -104,6 +110,8 @@ class StepData(LightningDataModule):
         if self.excerpts:
             return
         paths = find_recordings(self.recordings)
+        if unread := describe_unread_recordings(self.recordings):
+            say(unread, file=sys.stderr)
         self._names = [
             str(path.relative_to(self.recordings)) if path != self.recordings else path.name for path in paths
         ]
@@ -184,7 +192,8 @@ class StepData(LightningDataModule):
         n_samples = _EXCERPT_SECONDS * self.sample_rate
         kept: list[tuple[int, Tensor]] = []
         n_windows = 0
-        for window in windows(path, self.sample_rate, n_samples, n_samples):
+        mixdown = Mixdown(self.channel)
+        for window in windows(path, self.sample_rate, n_samples, n_samples, mixdown):
             # The last window begins in the one before it; what is only listened to must not be learnt from there.
             excerpt = window.waveform[n_windows * n_samples - window.start_sample :]
             if len(excerpt) < max(self.n_ffts):
@@ -194,6 +203,8 @@ class StepData(LightningDataModule):
             if place < n_wanted:
                 kept[place : place + 1] = [(n_windows, torch.from_numpy(excerpt))]
             n_windows += 1
+        for note in mixdown.notes("--data.channel"):
+            say(note, file=sys.stderr)
         if not n_windows:
             raise InputError(f"{path}: is shorter than {max(self.n_ffts)} samples; join short recordings")
         return kept, n_windows

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gan.errors import InputError
+from gan.sound.mixdown import Mixdown
 from gan.sound.recording import read_excerpt, windows
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import magnitude_from_db, padded_window
@@ -56,7 +57,13 @@ class Alignment:
     next_match: float | None
 
 
-def align(level_db: Tensor, recording: Path, settings: SpectrogramSettings, range_db: float) -> Alignment:
+def align(
+    level_db: Tensor,
+    recording: Path,
+    settings: SpectrogramSettings,
+    range_db: float,
+    mixdown: Mixdown | None = None,
+) -> Alignment:
     """Find where in a recording a picture starts, to the sample, and at what level.
 
     The recording is read in blocks; of an hour of it some 10 MB are kept.
@@ -66,6 +73,7 @@ def align(level_db: Tensor, recording: Path, settings: SpectrogramSettings, rang
         recording: The sound file; what lies behind its end is silence.
         settings: The picture's grid; the recording is resampled to its rate.
         range_db: dB from the loudest cell of the picture to the lowest level that it can show.
+        mixdown: What makes one channel of the recording's; the mix of all if not given.
 
     Returns:
         The best place.
@@ -91,12 +99,12 @@ def align(level_db: Tensor, recording: Path, settings: SpectrogramSettings, rang
     edges = _band_edges(settings.n_freqs)
     bands_db = _bands_db(amplitude.square(), edges)
     floor_db = 10.0 * torch.log10(torch.from_numpy(np.diff(edges)).float()) - range_db
-    recording_db = _recording_bands_db(recording, settings, edges)
+    recording_db = _recording_bands_db(recording, settings, edges, mixdown)
     recording_db = pad(recording_db, (0, max(0, n_frames - recording_db.shape[1])), value=float(recording_db.min()))
     matches = _band_matches(bands_db, bands_db > floor_db[:, None] + _ABOVE_FLOOR_DB, recording_db)
 
     places = [
-        _refine(picture, probes, recording, settings, frame * settings.hop_length - _lead(settings))
+        _refine(picture, probes, recording, settings, frame * settings.hop_length - _lead(settings), mixdown)
         for frame in _best_frames(matches, settings.n_fft // settings.hop_length)
     ]
     best, *others = sorted(places, key=lambda place: place.match, reverse=True)
@@ -148,12 +156,14 @@ def _bands_db(power: Tensor, edges: NDArray[np.int64]) -> Tensor:
     return 10.0 * torch.log10(bands.clamp_min(_MIN_POWER))
 
 
-def _recording_bands_db(recording: Path, settings: SpectrogramSettings, edges: NDArray[np.int64]) -> Tensor:
+def _recording_bands_db(
+    recording: Path, settings: SpectrogramSettings, edges: NDArray[np.int64], mixdown: Mixdown | None
+) -> Tensor:
     """Band levels of a whole recording, frames starting every hop_length samples from the first, dB."""
     step = _BLOCK_FRAMES * settings.hop_length
     window = padded_window(settings)
     blocks: list[Tensor] = []
-    for block in windows(recording, settings.sample_rate, step + settings.n_fft, step):
+    for block in windows(recording, settings.sample_rate, step + settings.n_fft, step, mixdown):
         # The last one ends at the recording's end and so starts too early.
         waveform = torch.from_numpy(block.waveform)[len(blocks) * step - block.start_sample :]
         if not block.last:
@@ -216,7 +226,14 @@ class _Place:
     offset_db: float
 
 
-def _refine(picture: Tensor, probes: Tensor, recording: Path, settings: SpectrogramSettings, start: int) -> _Place:
+def _refine(
+    picture: Tensor,
+    probes: Tensor,
+    recording: Path,
+    settings: SpectrogramSettings,
+    start: int,
+    mixdown: Mixdown | None,
+) -> _Place:
     """Find the best place within a hop of a sample.
 
     Every frequency votes, by how well its magnitudes over time agree: - log(1 - r^2), twice the mutual information of
@@ -228,6 +245,7 @@ def _refine(picture: Tensor, probes: Tensor, recording: Path, settings: Spectrog
         recording: The sound file.
         settings: The grid.
         start: Where the picture starts at first guess, in samples at the picture's rate.
+        mixdown: As of `align`.
 
     Returns:
         The place; its offset is from the picture's amplitude.
@@ -237,7 +255,8 @@ def _refine(picture: Tensor, probes: Tensor, recording: Path, settings: Spectrog
     n_samples = int(probes[-1]) * hop_length + settings.n_fft + 2 * margin
     first = start + _lead(settings) - margin
     before = max(0, -first)
-    excerpt = read_excerpt(recording, settings.sample_rate, (first + before) / settings.sample_rate, n_samples - before)
+    start_second = (first + before) / settings.sample_rate
+    excerpt = read_excerpt(recording, settings.sample_rate, start_second, n_samples - before, mixdown)
     frames = pad(torch.from_numpy(excerpt), (before, 0)).unfold(0, settings.n_fft, 1)
     window = padded_window(settings)
     changes = _without_means(picture)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from PIL import Image, PngImagePlugin
 from gan.errors import InputError, NotNow, unreadable
 from gan.files import atomic_write, refuse_pipes
 from gan.plain import made_of
+from gan.sound.channel import MIX, check_channel
 from gan.sound.settings import SpectrogramSettings
 
 if TYPE_CHECKING:
@@ -48,16 +49,24 @@ class Origin:
         start_second: Where the window starts in the recording, in seconds.
         n_samples: Length of the window in samples at the settings' sample rate.
         last: Whether the recording ends with this window.
+        channel: Which of its channels: "mix", "left", "right", or a number from 1.
     """
 
     recording: str
     start_second: float
     n_samples: int
     last: bool
+    channel: str | int = MIX
 
     def __post_init__(self) -> None:
         if not (0 <= self.start_second < 1e9 and self.n_samples > 0):
             raise InputError(f"{self.n_samples} samples from second {self.start_second:g} are no part of a recording")
+        check_channel(self.channel)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes, for JSON; those of a mix as earlier versions read them."""
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if (name, value) != ("channel", MIX)}
 
 
 @dataclass(frozen=True)
@@ -149,7 +158,7 @@ def encode_image(
         "format": _FORMAT,
         "settings": settings.to_dict(),
         "level_db": level_db,
-        "origin": None if origin is None else dataclasses.asdict(origin),
+        "origin": None if origin is None else origin.to_dict(),
     }
     info = PngImagePlugin.PngInfo()
     info.add_itxt(_TEXT_KEY, json.dumps(text, ensure_ascii=False))

@@ -19,11 +19,13 @@ from joblib import effective_n_jobs
 
 from gan.backend import Backend, WorkerLost
 from gan.errors import InputError
-from gan.files import PART, remove_parts
+from gan.files import PART, NameRefused, refuse_unwritable, remove_parts, unwritable
 from gan.outputs import Mark, Outputs, shared_outputs
 from gan.progress import Progress
+from gan.sound.channel import MIX, Channel, check_channel
 from gan.sound.codec import Origin, encode_image, has_header, read_header
 from gan.sound.figure.pixels import open_picture
+from gan.sound.mixdown import Mixdown
 from gan.sound.recording import find_recordings, read_recording_header, windows
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import magnitude_from_waveform
@@ -40,12 +42,14 @@ class EncodeReport:
         n_written: Images written.
         n_kept: Images that were there already, made with the same settings from the same recording.
         skipped: What is wrong with each recording that was left out, one line each.
+        notes: What is to be said of the mix of recordings that were read, one line each.
     """
 
     n_recordings: int = 0
     n_written: int = 0
     n_kept: int = 0
     skipped: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, other: "EncodeReport") -> None:
         """Add up two reports."""
@@ -53,6 +57,7 @@ class EncodeReport:
         self.n_written += other.n_written
         self.n_kept += other.n_kept
         self.skipped += other.skipped
+        self.notes += other.notes
 
 
 def encode_recordings(
@@ -64,12 +69,13 @@ def encode_recordings(
     n_jobs: int = -1,
     backend: Backend | None = None,
     overwrite: bool = False,
+    channel: Channel = MIX,
 ) -> EncodeReport:
     """Write the spectrogram images of a recording or of a folder tree of recordings.
 
     `a/b.wav` becomes `a/b.wav.0000.png`, `a/b.wav.0001.png` and so on. Images that are there already, newer than their
     recording and made the same way are kept, so a job that was stopped goes on where it was. A recording that cannot
-    be read is skipped and reported.
+    be read, or whose images cannot be written under its name, is skipped and reported.
 
     Args:
         recordings: A sound file or a folder.
@@ -82,6 +88,7 @@ def encode_recordings(
             is told by recordings then, and not within them.
         overwrite: Whether files in the images' places that are no images of `gan encode` are replaced; recordings
             never are. Without it such a recording is skipped and reported.
+        channel: Which channel is encoded; the mix of all if not given.
 
     Returns:
         What was done.
@@ -100,11 +107,13 @@ def encode_recordings(
             f"windows of {window_seconds:g} s every {step_seconds:g} s are shorter than one frame "
             f"({settings.hop_length / settings.sample_rate:.3g} s); use longer ones"
         )
+    check_channel(channel)
+    refuse_unwritable(images)
     paths = find_recordings(recordings)
     root = recordings if recordings.is_dir() else recordings.parent
     if images.is_dir():
         remove_parts(images)
-    cut = _Cut(root, images, settings, window_samples, step_samples, overwrite)
+    cut = _Cut(root, images, settings, window_samples, step_samples, overwrite, channel)
     seconds = {path: _seconds(path) for path in paths}
     report = EncodeReport()
     for path, error in _refused(cut, paths).items():
@@ -118,6 +127,7 @@ def encode_recordings(
         else:
             _encode_elsewhere(cut, seconds, backend, progress, report)
     report.skipped.sort()
+    report.notes.sort()
     return report
 
 
@@ -130,7 +140,8 @@ class _Cut:
     settings: SpectrogramSettings
     window_samples: int
     step_samples: int
-    overwrite: bool
+    overwrite: bool = False
+    channel: Channel = MIX
 
     def target(self, path: Path) -> Path:
         """Where a recording's images go, up to their number."""
@@ -306,7 +317,7 @@ def _encode_recording(
     except OSError as error:
         host = socket.gethostname()
         return EncodeReport(skipped=[f"{recording}: cannot be opened on {host} ({error.strerror or error})"])
-    if n_images := _n_images_there(target, relative, changed_ns, settings, window_samples, step_samples):
+    if n_images := _n_images_there(target, relative, changed_ns, cut):
         return EncodeReport(n_recordings=1, n_kept=n_images)
     outputs = Outputs(overwrite=cut.overwrite, advice=_ADVICE)
     try:
@@ -314,13 +325,14 @@ def _encode_recording(
     except InputError as error:
         return EncodeReport(skipped=[f"{recording}: {error}"])
     report = EncodeReport(n_recordings=1)
+    mixdown = Mixdown(cut.channel)
     index = 0
     try:
-        for window in windows(recording, settings.sample_rate, window_samples, step_samples):
+        for window in windows(recording, settings.sample_rate, window_samples, step_samples, mixdown):
             if stopped():
                 return EncodeReport()
             start_second = window.start_sample / settings.sample_rate
-            origin = Origin(relative, start_second, len(window.waveform), window.last)
+            origin = Origin(relative, start_second, len(window.waveform), window.last, cut.channel)
             path = _image_path(target, index)
             there = _origin_there(path, changed_ns, settings) == origin
             if there:
@@ -330,10 +342,11 @@ def _encode_recording(
                 magnitude = magnitude_from_waveform(torch.from_numpy(window.waveform), settings)
                 try:
                     encode_image(path, magnitude, settings, origin)
-                except OSError as error:
-                    raise _WriteError(
-                        f"{path}: cannot be written ({error.strerror or error}); what is complete is kept"
-                    ) from error
+                except (OSError, UnicodeError) as error:
+                    problem = unwritable(path, error, cut.images)
+                    if isinstance(problem, NameRefused):
+                        raise problem from error
+                    raise _WriteError(f"{problem}; what is complete is kept") from error
                 report.n_written += 1
             index += 1
             advance(step_samples / settings.sample_rate, there)
@@ -345,6 +358,7 @@ def _encode_recording(
             _remove_images(target, 0)
         return EncodeReport(skipped=[str(error)])
     _remove_images(target, index)
+    report.notes = mixdown.notes()
     return report
 
 
@@ -355,12 +369,20 @@ class _WriteError(InputError):
 def _remove_images(target: Path, first: int) -> None:
     """Remove a recording's images from an index on, and no file of somebody else."""
     stale: list[Path] = []
-    while (path := _image_path(target, first + len(stale))).exists():
+    while _exists(path := _image_path(target, first + len(stale))):
         stale.append(path)
     # The first goes last: as long as it is there, the next run sees that there is something left to remove.
     for path in reversed(stale):
         if has_header(path):
             path.unlink()
+
+
+def _exists(path: Path) -> bool:
+    """Whether a file is there; one of a name that is too long is not."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _origin_there(path: Path, changed_ns: int, settings: SpectrogramSettings) -> Origin | None:
@@ -374,19 +396,18 @@ def _origin_there(path: Path, changed_ns: int, settings: SpectrogramSettings) ->
     return header.origin if header.settings == settings else None
 
 
-def _n_images_there(
-    target: Path, recording: str, changed_ns: int, settings: SpectrogramSettings, window_samples: int, step_samples: int
-) -> int:
+def _n_images_there(target: Path, recording: str, changed_ns: int, cut: _Cut) -> int:
     """Number of a recording's images if they are all there, cut as asked, and no others; 0 if not."""
+    settings, window_samples, step_samples = cut.settings, cut.window_samples, cut.step_samples
     index = 0
     while origin := _origin_there(_image_path(target, index), changed_ns, settings):
         start = round(origin.start_second * settings.sample_rate)
-        if origin.recording != recording:
+        if (origin.recording, origin.channel) != (recording, cut.channel):
             break
         if origin.last:
             fits = (index - 1) * step_samples < start <= index * step_samples and origin.n_samples == window_samples
             short = index == 0 and origin.n_samples <= window_samples
-            return index + 1 if (fits or short) and not _image_path(target, index + 1).exists() else 0
+            return index + 1 if (fits or short) and not _exists(_image_path(target, index + 1)) else 0
         if start != index * step_samples or origin.n_samples != window_samples:
             break
         index += 1

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gan.errors import InputError
 from gan.sound.alignment import n_edge_frames, nearest_gain, ratio_db
+from gan.sound.mixdown import Mixdown
 from gan.sound.phase.convergence import spectral_convergence_db
 from gan.sound.recording import read_excerpt
 from gan.sound.settings import SpectrogramSettings
@@ -61,6 +62,7 @@ def losses(
     start_second: float,
     settings: SpectrogramSettings,
     range_db: float,
+    mixdown: Mixdown | None = None,
 ) -> Losses:
     """Measure what was lost between a recording and the sound made from its picture.
 
@@ -71,6 +73,7 @@ def losses(
         start_second: Where the picture starts in the recording.
         settings: The picture's grid.
         range_db: dB from the loudest cell of the picture to the lowest level that it can show.
+        mixdown: What makes one channel of the recording's; the mix of all if not given.
 
     Returns:
         The losses, step by step.
@@ -78,7 +81,7 @@ def losses(
     Raises:
         InputError: If the recording cannot be read, or if it or the picture is silent there.
     """
-    excerpt = torch.from_numpy(read_excerpt(recording, settings.sample_rate, start_second, len(waveform)))
+    excerpt = torch.from_numpy(read_excerpt(recording, settings.sample_rate, start_second, len(waveform), mixdown))
     n_frames = min(magnitude.shape[1], settings.n_frames(len(waveform)))
     edge = n_edge_frames(settings)
     # A picture of so few frames that all of them see its ends is compared whole.

@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from gan.errors import InputError
+from gan.sound.channel import MIX
 from gan.sound.codec import decode_image, has_header
 from gan.sound.figure.figure import Figure
 from gan.sound.figure.options import FigureOptions
@@ -23,6 +24,7 @@ class Picture:
         n_samples: Length of the waveform.
         level_is_known: Whether magnitudes are those of the recording, and not only in proportion to them.
         start_second: Where it starts in its recording; None if the picture does not say.
+        channel: Which channel of its recording it shows.
         figure: What was found in it; None for an image of `gan encode`.
     """
 
@@ -31,6 +33,7 @@ class Picture:
     n_samples: int
     level_is_known: bool
     start_second: float | None
+    channel: str | int
     figure: Figure | None
 
 
@@ -42,11 +45,13 @@ def read_picture(path: Path, options: FigureOptions) -> Picture:
     """
     if has_header(path):
         magnitude, header = decode_image(path)
-        start_second = None if header.origin is None else header.origin.start_second
-        return Picture(magnitude, header.settings, header.n_samples, True, start_second, None)
+        origin = header.origin
+        start_second = None if origin is None else origin.start_second
+        channel = MIX if origin is None else origin.channel
+        return Picture(magnitude, header.settings, header.n_samples, True, start_second, channel, None)
     figure = read_figure(path, options)
     magnitude = figure.magnitude()
     if not bool(magnitude.isfinite().all()):
         raise InputError(f"{path}: its levels are not all finite numbers; make it again")
     n_samples = figure.settings.n_samples(magnitude.shape[1])
-    return Picture(magnitude, figure.settings, n_samples, figure.level_db is not None, None, figure)
+    return Picture(magnitude, figure.settings, n_samples, figure.level_db is not None, None, MIX, figure)

@@ -1,8 +1,11 @@
 """Sound files, read in blocks: mixed down to mono, resampled, cut into windows; and written."""
 
 import math
+import os
 import re
+import shlex
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,12 +15,26 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from gan.errors import InputError
-from gan.files import atomic_write, refuse_pipes
+from gan.errors import InputError, is_of_disk, unreadable
+from gan.files import atomic_write, refuse_pipes, unwritable
+from gan.sound.headers import as_closed, holds_tags_only
+from gan.sound.mixdown import Mixdown
+from gan.walk import describe_unread, in_order, walk
 
 SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".w64", ".caf", ".au"}
-)
+    {
+        ".aif", ".aifc", ".aiff", ".aiffc", ".au", ".bwf", ".caf", ".flac", ".mp2", ".mp3", ".oga", ".ogg", ".opus",
+        ".rf64", ".snd", ".sph", ".voc", ".w64", ".wav", ".wave",
+    }
+)  # fmt: skip
+# What sound comes in that is not read; ffmpeg reads all of them.
+UNREAD_SUFFIXES = frozenset(
+    {
+        ".3gp", ".aac", ".ac3", ".alac", ".amr", ".ape", ".avi", ".dff", ".dsf", ".dts", ".eac3", ".flv", ".m4a",
+        ".m4b", ".m4r", ".m4v", ".mka", ".mkv", ".mov", ".mp4", ".mpc", ".mpeg", ".mpg", ".ogv", ".ra", ".rm", ".shn",
+        ".spx", ".tak", ".tta", ".webm", ".wma", ".wmv", ".wv",
+    }
+)  # fmt: skip
 
 _BLOCK_FRAMES = 1 << 16
 # What a file is scaled to when its samples do not fit: the largest level that no rounding can push over full scale.
@@ -33,6 +50,9 @@ _LOUDEST = 1e30
 # How files of the formats that this program writes begin.
 _HEADS = {".flac": (b"fLaC",), ".wav": (b"RIFF", b"RIFX", b"RF64")}
 _QUIETER = re.compile(r"made (\d{1,4}\.\d\d) dB quieter so that it does not clip")
+# Bytes; libsndfile refuses 1024, with the end.
+_LONGEST_PATH = 1000
+_NO_SOUND_FILE = "cannot be read as sound"
 
 
 @dataclass(frozen=True)
@@ -60,17 +80,29 @@ def find_recordings(recordings: Path) -> list[Path]:
         return [recordings]
     if not recordings.is_dir():
         raise InputError(f"{recordings}: no such file or folder; give a recording or a folder of recordings")
-    found = [
-        path
-        for path in recordings.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    ]
+    try:
+        found = [recordings / file for file, _, _ in in_order(walk(recordings, SUFFIXES))]
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or recordings}: cannot be listed ({error.strerror}); run again when it can be"
+        ) from error
     if not found:
-        raise InputError(f"{recordings}: no sound files in it; looked for {', '.join(sorted(SUFFIXES))}")
-    return sorted(found)
+        unread = describe_unread_recordings(recordings)
+        advice = unread or f"looked for {', '.join(sorted(SUFFIXES))}"
+        raise InputError(f"{recordings}: no sound files in it; {advice}")
+    return found
 
 
-def windows(path: Path, sample_rate: int, window_samples: int, step_samples: int) -> Iterator[Window]:
+def describe_unread_recordings(recordings: Path) -> str:
+    """Say which sound files of a folder tree are of formats that are not read; nothing if there are none."""
+    return (
+        describe_unread(recordings, UNREAD_SUFFIXES, SUFFIXES, "ffmpeg -i {} {}", ".wav") if recordings.is_dir() else ""
+    )
+
+
+def windows(
+    path: Path, sample_rate: int, window_samples: int, step_samples: int, mixdown: Mixdown | None = None
+) -> Iterator[Window]:
     """Cut a recording of any length into windows, holding little more than one of them in memory.
 
     Windows start every step_samples. The last one ends at the recording's end and so may overlap the one before it; a
@@ -81,18 +113,19 @@ def windows(path: Path, sample_rate: int, window_samples: int, step_samples: int
         sample_rate: Rate of the windows, in Hz.
         window_samples: Length of a window at that rate.
         step_samples: From the start of one window to the next.
+        mixdown: What makes one channel of all; the mix of all if not given.
 
     Yields:
         The windows in order.
 
     Raises:
-        InputError: If the file is no sound file, is empty or truncated, or holds samples that are no numbers. Windows
-            before the damage may have been yielded.
+        InputError: If the file is no sound file, is empty or truncated, holds samples that are no numbers, or has not
+            the channel that is asked for. Windows before the damage may have been yielded.
     """
     kept = np.empty(0, np.float32)
     kept_start = 0
     start = 0
-    for block in _blocks(path, sample_rate):
+    for block in _blocks(path, sample_rate, mixdown or Mixdown()):
         kept = np.concatenate([kept, block])
         n_samples = kept_start + len(kept)
         # Only with more to come is it known that a window is not the last.
@@ -123,7 +156,7 @@ def open_as_named(path: Path) -> soundfile.SoundFile:
         head = file.read(4)
     if head not in _HEADS.get(path.suffix, ()):
         raise InputError(f"{path}: cannot be read as sound (it begins with {head!r}, which is no {path.suffix} file)")
-    return soundfile.SoundFile(path)
+    return soundfile.SoundFile(_by_name(path))
 
 
 @dataclass(frozen=True)
@@ -156,9 +189,9 @@ def read_recording_header(path: Path, look_at_end: bool = True) -> RecordingHead
         InputError: If it is no sound file, empty or truncated.
     """
     _refuse_empty(path)
-    fault = "cannot be read as sound"
+    fault = _NO_SOUND_FILE
     try:
-        with soundfile.SoundFile(path) as file:
+        with _opened(path) as file:
             fault = "damaged or truncated"
             _refuse_truncated(path, file)
             known = file.frames < _UNKNOWN_FRAMES
@@ -172,10 +205,12 @@ def read_recording_header(path: Path, look_at_end: bool = True) -> RecordingHead
         raise
     except (OSError, RuntimeError, ValueError) as error:
         # ValueError: where a damaged file leads its decoder behind the end, soundfile counts below zero.
-        raise InputError(f"{path}: {fault} ({error})") from error
+        raise _unreadable(path, fault, error) from error
 
 
-def read_excerpt(path: Path, sample_rate: int, start_second: float, n_samples: int) -> NDArray[np.float32]:
+def read_excerpt(
+    path: Path, sample_rate: int, start_second: float, n_samples: int, mixdown: Mixdown | None = None
+) -> NDArray[np.float32]:
     """Read a stretch of a recording, mixed down and resampled.
 
     Args:
@@ -183,26 +218,30 @@ def read_excerpt(path: Path, sample_rate: int, start_second: float, n_samples: i
         sample_rate: Rate of the result, in Hz.
         start_second: Where to start.
         n_samples: How many samples at sample_rate; what lies behind the recording's end is silence.
+        mixdown: What makes one channel of all; the mix of all if not given.
 
     Returns:
         Shape (n_samples,), full scale 1.
 
     Raises:
-        InputError: If the file cannot be read, or holds samples that are no numbers.
+        InputError: If the file cannot be read, holds samples that are no numbers, or has not the channel that is
+            asked for.
     """
+    mixdown = mixdown or Mixdown()
     _refuse_empty(path)
     try:
-        with soundfile.SoundFile(path) as file:
+        with _opened(path) as file:
+            mixdown.start(path, file)
             file.seek(min(round(start_second * file.samplerate), file.frames))
             # A little more than needed, for the resampling filter's tail.
             n_source = -(-n_samples * file.samplerate // sample_rate) + file.samplerate // 10
             block = file.read(n_source, dtype="float32", always_2d=True)
             _refuse_not_numbers(path, block)
-            waveform = soxr.resample(_mono(block), file.samplerate, sample_rate)[:n_samples]
+            waveform = soxr.resample(mixdown(block), file.samplerate, sample_rate)[:n_samples]
     except InputError:
         raise
     except (OSError, RuntimeError, ValueError) as error:  # as above
-        raise InputError(f"{path}: cannot be read as sound ({error})") from error
+        raise _unreadable(path, _NO_SOUND_FILE, error) from error
     return np.pad(waveform, (0, n_samples - len(waveform)))
 
 
@@ -284,27 +323,27 @@ def write_recording(
         What was written, and what had to be changed.
 
     Raises:
-        InputError: If it cannot be written.
+        InputError: If it cannot be written; `NameRefused` if others can.
     """
     fitted = fit_full_scale(waveform, subtype)
     comment = ", ".join(filter(None, (comment, fitted.note)))
     try:
         with atomic_write(path, sync) as part:
-            file = soundfile.SoundFile(part, "w", sample_rate, 1, subtype, format=path.suffix[1:].upper())
-            with file:
+            source, kind = _by_name(part, os.O_RDWR), path.suffix[1:].upper()
+            with soundfile.SoundFile(source, "w", sample_rate, 1, subtype, format=kind) as file:
                 if comment:
                     # Names of files need not be text.
                     file.comment = comment.encode(errors="replace").decode()
                 file.write(fitted.waveform)
     except (OSError, soundfile.SoundFileError) as error:
-        raise InputError(f"{path}: cannot be written ({error})") from error
+        raise unwritable(path, error) from error
     return fitted
 
 
 def has_comment(path: Path, start: str) -> bool:
     """Whether a file is a sound file whose comment begins with some text; False if it cannot be read."""
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(_by_name(path)) as file:
             comment: str = file.comment
     except (OSError, RuntimeError, ValueError):
         return False
@@ -322,28 +361,62 @@ class _Stream(soundfile.SoundFile):  # type: ignore[misc]
         return False
 
 
-def _blocks(path: Path, sample_rate: int) -> Iterator[NDArray[np.float32]]:
-    _refuse_empty(path)
-    fault = "cannot be read as sound"
+@contextmanager
+def _opened(path: Path, kind: type[soundfile.SoundFile] = soundfile.SoundFile) -> Iterator[soundfile.SoundFile]:
+    """Open a sound file of any name; one that a writer left without its length, as if that stood in its header."""
+    closed = as_closed(path)
+    if closed is None:
+        with kind(_by_name(path)) as file:
+            yield file
+    else:
+        with closed, kind(closed) as file:
+            yield file
+
+
+def _by_name(path: Path, flags: int = os.O_RDONLY) -> Path | int:
+    """A path for soundfile, which wants UTF-8, and libsndfile, which wants a short one; else the opened file."""
     try:
-        with _Stream(path) as file:
+        if len(str(path).encode()) < _LONGEST_PATH:
+            return path
+    except UnicodeEncodeError:
+        pass
+    return os.open(path, flags)
+
+
+def _blocks(path: Path, sample_rate: int, mixdown: Mixdown) -> Iterator[NDArray[np.float32]]:
+    _refuse_empty(path)
+    fault = _NO_SOUND_FILE
+    try:
+        with _opened(path, _Stream) as file:
             fault = "damaged or truncated"
             _refuse_truncated(path, file)
+            mixdown.start(path, file)
             stream = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32")
             n_read = 0
             while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
                 n_read += len(block)
                 _refuse_not_numbers(path, block)
-                yield stream.resample_chunk(_mono(block))
+                yield stream.resample_chunk(mixdown(block))
             if n_read < file.frames < _UNKNOWN_FRAMES:
                 raise InputError(f"{path}: truncated: {n_read} of {file.frames} samples are there; copy it again")
             yield stream.resample_chunk(np.empty(0, np.float32), last=True)
     except (OSError, RuntimeError) as error:
-        raise InputError(f"{path}: {fault} ({error})") from error
+        raise _unreadable(path, fault, error) from error
 
 
-def _mono(block: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.ascontiguousarray(block.mean(axis=1, dtype=np.float32))
+def _unreadable(path: Path, fault: str, error: Exception) -> InputError:
+    """What to raise for a file whose decoder raised an error."""
+    if fault == _NO_SOUND_FILE and path.is_file() and not is_of_disk(error):
+        if holds_tags_only(path):
+            return InputError(f"{path}: it holds no sound, only tags; copy it again")
+        if path.suffix.lower() in UNREAD_SUFFIXES:
+            command = f"ffmpeg -i {shlex.quote(str(path))} {shlex.quote(str(path.with_suffix('.wav')))}"
+            return InputError(f"{path}: {path.suffix} files are not read; convert it first: {command}")
+    why = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
+    if path.is_file() and "not a regular file" in why:
+        # libsndfile's words for an mp3 without sound.
+        why = "Format not recognised."
+    return unreadable(path, error, f"{path}: {fault} ({why})")
 
 
 def _refuse_not_numbers(path: Path, block: NDArray[np.float32]) -> None:

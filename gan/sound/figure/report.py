@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL.PngImagePlugin import PngImageFile
 
-from gan.errors import InputError
-from gan.files import atomic_write
+from gan.files import atomic_write, unwritable
 from gan.outputs import Mark
 from gan.sound.figure.figure import Figure, Layout
 from gan.sound.figure.pixels import Pixels, load_pixels, open_picture
@@ -68,7 +67,7 @@ def write_report(figure: Figure, path: Path) -> None:
         with atomic_write(path) as part:
             page.savefig(part, format="png", dpi=100, metadata={"Software": _SOFTWARE})
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise unwritable(path, error) from error
 
 
 def _is_report(path: Path) -> bool:
