@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawing import RATE, Levels, errors_db, full_bleed, levels, mel_levels, tutorial
+from matplotlib import colormaps
+from matplotlib.colors import ListedColormap
 from PIL import Image
 
 from gan.errors import InputError
@@ -205,11 +207,14 @@ class TestColours:
 
     def test_a_map_that_must_be_named(self, tmp_path):
         level_db = levels(128, 60)
-        full_bleed(tmp_path / "a.png", level_db, (240, 260), cmap="cubehelix")
-        with pytest.raises(InputError, match=r"no known colour map; gray is the closest .* distance of 4\d of 255"):
+        unknown = ListedColormap(colormaps["cubehelix"](np.linspace(0, 1, 256))[:, [1, 0, 2]])
+        full_bleed(tmp_path / "a.png", level_db, (240, 260), cmap=unknown)
+        with pytest.raises(InputError, match=r"no known colour map; gray is the closest .* distance of \d\d of 255"):
             read_figure(tmp_path / "a.png", FigureOptions())
-        figure = read_figure(tmp_path / "a.png", FigureOptions(colormap="cubehelix"))
-        assert errors_db(figure.relative_db, level_db)[0] < 0.1
+        full_bleed(tmp_path / "a.png", level_db, (240, 260), cmap="cubehelix")
+        for given in ("cubehelix", None):
+            figure = read_figure(tmp_path / "a.png", FigureOptions(colormap=given))
+            assert errors_db(figure.relative_db, level_db)[0] < 0.1
         figure = read_figure(tmp_path / "a.png", FigureOptions(colormap="viridis"))
         assert any("its colours are far from viridis" in warning for warning in figure.warnings)
         with pytest.raises(InputError, match=r"a.png: matplotlib has no colour map 'vridis'; usual are gray, viridis"):

@@ -6,6 +6,7 @@ import torch
 
 from gan.data.demo import DEMO_SETTINGS, KINDS, synthesize
 from gan.errors import InputError
+from gan.sound.figure.colormap import NAMES
 from gan.sound.figure.figure import Notes
 from gan.sound.figure.polarity import loudness_of_high_values
 from gan.sound.figure.shade import as_loudness
@@ -103,7 +104,7 @@ class TestSounds:
 
 
 class TestReading:
-    @pytest.mark.parametrize("name", ["gray", "viridis", "magma", "jet", "coolwarm"])
+    @pytest.mark.parametrize("name", NAMES)
     def test_both_ways(self, name):
         values = values_of(SOUNDS["noise bursts"])
         for drawn, found in ((values, name), (1 - values, f"{name}_r")):

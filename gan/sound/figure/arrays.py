@@ -11,6 +11,7 @@ from gan.errors import InputError, NotNow, is_of_disk
 from gan.files import refuse_pipes
 from gan.sound.figure.colormap import Colormap, identify
 from gan.sound.figure.figure import Figure, Notes
+from gan.sound.figure.levels import DECADE_DB
 from gan.sound.figure.matrix import MAX_CELLS, Levels, Matrix
 from gan.sound.figure.options import FigureOptions, Values
 from gan.sound.figure.pixels import damaged, open_picture
@@ -81,7 +82,7 @@ def read_cells(path: Path, pixels: NDArray[np.uint8], options: FigureOptions) ->
         InputError: If it is no spectrogram, or something has to be given.
     """
     matrix = Matrix(path, pixels.shape[:2], options)
-    relative_db = matrix.levels_of_values(_values_of_pixels(matrix, pixels))
+    relative_db = matrix.levels_of_values(_values_of_pixels(matrix, pixels), are_colours=True)
     if pixels.ndim == 2:
         return matrix.figure(relative_db, -options.range_db, 8)
     step_db = options.range_db / _N_COLOURS
@@ -288,7 +289,7 @@ def _values_of_pixels(matrix: Matrix, pixels: NDArray[np.uint8]) -> NDArray[np.f
     if given is not None:
         matrix.notes.found("colormap", name, None, f"given; {how}")
         return 1 - values if pixels.ndim == 2 and given in WHITE_IS_QUIET else values
-    return as_loudness(values, name, confidence, how, matrix.notes)
+    return as_loudness(values, name, confidence, how, matrix.notes, matrix.options.values in DECADE_DB)
 
 
 def _cut_off(colormap: Colormap) -> Colormap:

@@ -1,5 +1,7 @@
 """Colours back to values."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -8,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan.errors import InputError
+from gan.sound.figure import sox_palette
 
 # What librosa and its users draw with; others are found when they are named.
 NAMES = (
@@ -18,6 +21,13 @@ _N_COLOURS = 256
 # exactly, and of JPEGs, whose colours are half as sharp as their light, and of cells that run into each other.
 _MAX_DISTANCE = 4.0
 _MAX_DISTANCE_MIXED = 9.0
+# Distance up to which no other map is looked for.
+_EXACT = 1.0
+# The same for maps that few use: of so many one comes nearer to a photograph.
+_MAX_DISTANCE_RARE = 2.0
+_MAX_DISTANCE_RARE_MIXED = 5.0
+# Pixels that are compared with these.
+_N_RARE = 500
 _CHUNK = 1 << 16
 
 
@@ -86,18 +96,38 @@ def identify(pixels: NDArray[np.generic], name: str | None, path: Path, mixed: b
     if name is not None:
         chosen = _named(name, path)
         return Colormap(chosen.name, chosen.colours, _distance(chosen, pixels))
-    ranked = sorted(((_distance(_colormap(known), pixels), known) for known in NAMES), key=lambda pair: pair[0])
-    (distance, best), (second, _) = ranked[:2]
+    (distance, best), (second, _) = _ranked(NAMES, pixels)
+    if distance > (_MAX_DISTANCE if best == "gray" else _EXACT):
+        (rare_distance, rare), (rare_second, _) = _ranked(_rare_names(), pixels[:: max(1, len(pixels) // _N_RARE)])
+        if rare_distance <= min(distance / 2, _MAX_DISTANCE_RARE_MIXED if mixed else _MAX_DISTANCE_RARE):
+            distance, best, second = rare_distance, rare, min(distance, rare_second)
     # What is nearly grey is a faint photograph rather than greys with colours.
     limit = _MAX_DISTANCE_MIXED if mixed and best != "gray" else _MAX_DISTANCE
     if distance > limit:
+        # Rounded up: what is above the limit must read so.
+        shown = math.ceil(distance) if distance > 2 * limit else math.ceil(10 * distance) / 10
         raise InputError(
-            f"{path}: its colours are of no known colour map; {best} is the closest with a median distance of "
-            f"{distance:.0f} of 255 (at most {limit:.0f} is taken for it); give matplotlib's name with --colormap"
+            f"{path}: its colours are of no known colour map; {best} is the closest with a median distance of {shown} "
+            f"of 255 (at most {limit:.0f} is taken for it); give matplotlib's name with --colormap"
         )
     # A picture of two colours fits anything that holds them.
     confidence = float(np.clip((second - distance) / (0.5 * _MAX_DISTANCE_MIXED), 0, 1))
     return Colormap(best, _colormap(best).colours, distance, confidence)
+
+
+def _ranked(names: Sequence[str], pixels: NDArray[np.generic]) -> list[tuple[float, str]]:
+    """Distances of the two nearest maps, and their names."""
+    return sorted(((_distance(_colormap(name), pixels), name) for name in names), key=lambda pair: pair[0])[:2]
+
+
+@cache
+def _rare_names() -> tuple[str, ...]:
+    """SoX's palettes and all maps of matplotlib's that are no list of a few colours and no other one's reverse."""
+    from matplotlib import colormaps
+
+    # Maps of which some have two names: the first is told.
+    names = [name for name in colormaps if colormaps[name].N == _N_COLOURS and not name.endswith("_r")]
+    return (*sox_palette.NAMES, *{_colormap(name).colours.tobytes(): name for name in reversed(names)}.values())
 
 
 def _named(name: str, path: Path) -> Colormap:
@@ -109,6 +139,9 @@ def _named(name: str, path: Path) -> Colormap:
 
 @cache
 def _colormap(name: str) -> Colormap:
+    if name.removesuffix("_r") in sox_palette.NAMES:
+        colours = sox_palette.palette(name.removesuffix("_r"))
+        return Colormap(name, colours[::-1] if name.endswith("_r") else colours)
     from matplotlib import colormaps
 
     # matplotlib's own conversion to bytes cuts off, its renderer rounds: these are the renderer's.

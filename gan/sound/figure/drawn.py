@@ -12,6 +12,7 @@ from gan.sound.figure.even import find_even_grid
 from gan.sound.figure.figure import Figure, Layout, Notes
 from gan.sound.figure.frequencies import frequencies, given_extent
 from gan.sound.figure.grid import MIN_SMOOTHNESS, Grid, Side, changes_along, is_found
+from gan.sound.figure.levels import levels_of
 from gan.sound.figure.options import FigureOptions
 from gan.sound.figure.pixels import Pixels
 from gan.sound.figure.rows import find_rows
@@ -73,7 +74,7 @@ def read_drawn(pixels: Pixels, lossy: bool, options: FigureOptions, notes: Notes
     values = values_of(means, colormap, options, notes)
     values = upright(between(between(values, has_row, 0), has_column, 1), options, notes)
     values = between_columns(values, settings.hop_length / spacing)
-    relative_db = (values - 1) * np.float32(options.range_db)
+    relative_db = levels_of(values, options, notes)
     n_above = (settings.n_freqs if bands is None else bands.n_mels) - len(relative_db) - axis.lowest
     if n_above or axis.lowest:
         relative_db = np.pad(relative_db, ((axis.lowest, n_above), (0, 0)), constant_values=-options.range_db)

@@ -13,6 +13,7 @@ from gan.sound.figure.figure import Notes
 from gan.sound.figure.grid import MIN_CONFIDENCE, MIN_SMOOTHNESS, Grid, Side, assumed, even_edges
 from gan.sound.figure.options import FigureOptions, YAxis
 from gan.sound.figure.rows import USUAL_ROWS, range_of
+from gan.sound.figure.transforms import refuse_other_transforms
 from gan.sound.settings import MelBands
 
 # What the figures of librosa's examples are made with, where a picture does not show it.
@@ -94,6 +95,8 @@ def frequencies(
         return _mel_bands(side, up, options, notes)
     if up is None:
         return _assumed_rows(side, y_axis, zero, extent, options, notes)
+    if y_axis == "linear" and options.y_axis is None and options.n_fft is None and up.ends != "cut":
+        refuse_other_transforms(notes.path, up.n)
     notes.found("y_axis", y_axis, up.confidence, f"{up.n} rows of {up.pitch:.2f} px, {_ends(up)}")
     if y_axis == "log":
         n_fft = options.n_fft or _n_fft(up, y_axis, options, notes)

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from gan.errors import InputError
 from gan.sound.figure.figure import Figure, Notes
+from gan.sound.figure.levels import levels_of
 from gan.sound.figure.options import FigureOptions
+from gan.sound.figure.transforms import refuse_other_transforms
 from gan.sound.settings import Bits, MelBands, SpectrogramSettings
 
 Levels = NDArray[np.float32]
@@ -61,6 +63,7 @@ class Matrix:
         if y_axis is None and n_rows == options.n_mels:
             y_axis = "mel"
         if y_axis is None and not likely:
+            refuse_other_transforms(self.path, n_rows)
             expected = f"{n_fft // 2 + 1} of n_fft {n_fft}" if n_fft else "2**k + 1 of an STFT"
             turned = _is_power_of_2(self.n_columns - 1) or (n_fft and self.n_columns == n_fft // 2 + 1)
             raise InputError(
@@ -110,12 +113,14 @@ class Matrix:
         self.notes.found("n_fft", str(n_fft), None, "given")
         return n_fft
 
-    def levels_of_values(self, values: NDArray[np.float32]) -> Levels:
-        """Levels in dB of values in [0, 1], 0 dB for 1."""
+    def levels_of_values(self, values: NDArray[np.float32], are_colours: bool = False) -> Levels:
+        """Levels in dB of values in [0, 1], 0 dB for 1; colours may show magnitudes or powers."""
         self.refuse_one_level(float(values.min()), float(values.max()))
         how = "given" if self.options.range_db != 80 else "usual; no picture shows it; --range_db"
         self.notes.found("range_db", f"{self.options.range_db:g} dB", None, how)
         self.notes.found("level", "lost", None, "only differences of level are drawn")
+        if are_colours:
+            return levels_of(values, self.options, self.notes)
         return (values - np.float32(1)) * np.float32(self.options.range_db)
 
     def refuse_one_level(self, low: float, high: float) -> None:

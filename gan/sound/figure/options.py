@@ -34,7 +34,8 @@ class FigureOptions:
         colormap: Name of matplotlib's colour map, e.g. gray, gray_r, viridis, magma; found if not given.
         upside_down: Whether low frequencies are at the top; found if not given (pictures of arrays only).
         box: Left, top, right and bottom of the spectrogram in pixels, right and bottom exclusive; found if not given.
-        values: What the numbers of an array file (.npy, TIFF) are; found if not given.
+        values: What the numbers of an array file (.npy, TIFF) or the colours of a picture are proportional to; found if
+            not given. Of a picture that shows no dB it has to be given.
 
     Raises:
         InputError: If a number makes no sense.

@@ -19,6 +19,8 @@ _SILENCE = 0.25
 _NULLS, _LINES, _SILENT, _RARE = 2.5, 2.5, 2.0, 1.4
 # Silence and rarity are one sign where the loud end is cut off; alone they reverse no colour map of a name.
 _SILENT_AND_RARE = 2.4
+# Of magnitudes all other signs point the other way.
+_LINEAR = 4.0
 
 
 def loudness_of_high_values(values: NDArray[np.float32]) -> tuple[float, str]:
@@ -53,6 +55,19 @@ def loudness_of_high_values(values: NDArray[np.float32]) -> tuple[float, str]:
     }
     told = ", ".join(f"{name} {sign:+.1f}" for name, sign in signs.items() if round(sign, 1) != 0)
     return sum(signs.values()), f"log odds of {told}" if told else "not known"
+
+
+def rarity_of_high_values(values: NDArray[np.float32]) -> tuple[float, str]:
+    """The same of magnitudes or powers, of which nearly all are near the quiet end.
+
+    Args:
+        values: Shape (n_rows, n_columns), in [0, 1], proportional to magnitude or power.
+
+    Returns:
+        Positive if high values are the loud ones, at most 4 either way; and how it was told.
+    """
+    skewness = _skewness([values.ravel()])
+    return _LINEAR * _clipped(skewness), f"skewness of magnitudes {skewness:+.1f}"
 
 
 def _peaks(values: NDArray[np.float32], seen: NDArray[np.bool_]) -> Iterable[NDArray[np.float32]]:

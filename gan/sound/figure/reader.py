@@ -7,6 +7,7 @@ from gan.sound.figure.drawn import read_drawn
 from gan.sound.figure.figure import Figure, Notes
 from gan.sound.figure.options import FigureOptions
 from gan.sound.figure.pixels import has_numbers, load_pixels, open_picture, peak_bytes_of
+from gan.sound.figure.sox import find_sox, read_sox
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".npy"})
 _LOSSY = ("JPEG", "MPO", "WEBP")
@@ -42,5 +43,7 @@ def read_figure(path: Path, options: FigureOptions) -> Figure:
         if is_riffusion(image):
             return read_riffusion(path, image, options)
         pixels = load_pixels(image, path)
+        if (palette := find_sox(pixels)) is not None:
+            return read_sox(path, pixels, palette, options)
         figure = read_drawn(pixels, image.format in _LOSSY, options, Notes(path))
         return read_cells(path, pixels.rows(0, pixels.height), options) if figure is None else figure

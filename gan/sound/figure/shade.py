@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from gan.errors import InputError
 from gan.sound.figure.colormap import Colormap, identify
 from gan.sound.figure.figure import Notes
+from gan.sound.figure.levels import DECADE_DB
 from gan.sound.figure.options import FigureOptions
-from gan.sound.figure.polarity import loudness_of_high_values
+from gan.sound.figure.polarity import loudness_of_high_values, rarity_of_high_values
 
 WHITE_IS_LOUD = ("gray", "grey", "Greys_r", "binary_r")
 WHITE_IS_QUIET = ("gray_r", "grey_r", "Greys", "binary")
@@ -78,14 +79,14 @@ def values_of(
         if colormap is None and options.colormap in WHITE_IS_QUIET:
             values = 1 - values
     else:
-        values = as_loudness(values, name, confidence, how, notes)
+        values = as_loudness(values, name, confidence, how, notes, options.values in DECADE_DB)
     # The lowest step is mostly the floor that amplitude_to_db sets, not what lies a little above it.
     values[values < 1 / 256] = 0
     return values
 
 
 def as_loudness(
-    values: NDArray[np.float32], name: str, confidence: float, how: str, notes: Notes
+    values: NDArray[np.float32], name: str, confidence: float, how: str, notes: Notes, linear: bool = False
 ) -> NDArray[np.float32]:
     """Turn values over whose high end is the quiet one, and note the colour map.
 
@@ -95,6 +96,7 @@ def as_loudness(
         confidence: That it is this one or its reverse.
         how: How it was found.
         notes: Told what was found.
+        linear: Whether the values are no dB.
 
     Returns:
         The values, quiet to loud.
@@ -102,7 +104,7 @@ def as_loudness(
     Raises:
         InputError: If it is grey and it cannot be told whether black or white is loud.
     """
-    log_odds, told_by = loudness_of_high_values(values)
+    log_odds, told_by = (rarity_of_high_values if linear else loudness_of_high_values)(values)
     if name != "gray":
         log_odds += _NAMED
     if name == "gray" and abs(log_odds) < _DOUBTFUL:
