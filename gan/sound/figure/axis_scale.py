@@ -99,7 +99,7 @@ def _line(
 def _line_of_rounded(
     places: NDArray[np.float64], labels: Sequence[TickLabel], slack: float
 ) -> tuple[float, float] | None:
-    """The same of labels that were rounded, as librosa writes 12 beside 12.5 s: multiples of a step that round to them."""
+    """The same of labels that were rounded, as librosa writes 12 beside 12.5 s: multiples of a step round to them."""
     values = np.array([label.value for label in labels])
     slope, offset = np.polyfit(places, values, 1)
     least = float(np.diff(np.sort(places)).min() * abs(slope))

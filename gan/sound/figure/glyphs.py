@@ -27,9 +27,11 @@ _ALPHABET = f"0123456789.,:{MINUS}-+ke"
 _SHIFTS = (-2, -1, 0, 1, 2)
 _RISES = (-1, 0, 1)
 # Correlation with the right glyph and with the next best one: of 12,000 glyphs of figures drawn by matplotlib.
-_MIN_LIKENESS = 0.8
-_MIN_LEAD = 0.04
-_MIN_WHOLE_LIKENESS = 0.85
+_MIN_LIKENESS = 0.6
+_MIN_LEAD = 0.06
+# Correlation of each glyph's window, and of the whole line, with the same text drawn anew.
+_MIN_DRAWN_LIKENESS = 0.75
+_MIN_WHOLE_LIKENESS = 0.88
 # Ink of full cover is 1.
 _VISIBLE = 0.25
 _MAX_LENGTH = 12
@@ -98,28 +100,35 @@ def _read_line(line: Ink, top: int, source_height: int) -> Text | None:
     inked = np.flatnonzero(line.max(axis=0) > _VISIBLE)
     if len(inked) == 0:
         return None
-    drawn = np.zeros_like(line)
-    text, pen, start = "", 0.0, 0.0
-    while len(text) < _MAX_LENGTH:
-        likenesses: list[tuple[float, int, _Glyph]] = []
-        for glyph in glyphs:
-            expected = inked[0] - glyph.bearing if not text else pen
-            best = max(
-                (_likeness(rows, round(expected) + shift, glyph.window), round(expected) + shift) for shift in _SHIFTS
-            )
-            likenesses.append((*best, glyph))
-        likenesses.sort(key=lambda entry: -entry[0])
-        likeness, place, glyph = likenesses[0]
-        if likeness < _MIN_LIKENESS or likeness - likenesses[1][0] < _MIN_LEAD:
+    found: list[tuple[int, _Glyph]] = []
+    while len(found) < _MAX_LENGTH:
+        expected = found[-1][0] + found[-1][1].advance if found else None
+        best, next_best = sorted(
+            (_best_place(rows, round(inked[0] - glyph.bearing if expected is None else expected), glyph), index)
+            for index, glyph in enumerate(glyphs)
+        )[:-3:-1]
+        (likeness, place), index = best
+        if likeness < _MIN_LIKENESS or likeness - next_best[0][0] < _MIN_LEAD:
             return None
-        left = place - _SIDE
-        drawn[top : top + len(glyph.window), left : left + glyph.window.shape[1]] += glyph.window
-        start = start if text else float(place)
-        pen = place + glyph.advance
-        text += glyph.character
-        if inked[-1] < pen + 1:
-            return Text(text, (start + pen) / 2, _correlation(line, drawn))
-    return None
+        found.append((place, glyphs[index]))
+        end = place + glyphs[index].advance
+        if inked[-1] < end + 1:
+            break
+    else:
+        return None
+    drawn = np.zeros_like(line)
+    spans = [slice(place - _SIDE, place - _SIDE + glyph.window.shape[1]) for place, glyph in found]
+    for span, (_, glyph) in zip(spans, found, strict=True):
+        drawn[top : top + len(glyph.window), span] += glyph.window
+    # A glyph alone misses what reaches into its window from the next one.
+    if min(_correlation(line[:, span], drawn[:, span]) for span in spans) < _MIN_DRAWN_LIKENESS:
+        return None
+    return Text("".join(glyph.character for _, glyph in found), (found[0][0] + end) / 2, _correlation(line, drawn))
+
+
+def _best_place(rows: Ink, expected: int, glyph: _Glyph) -> tuple[float, int]:
+    """Correlation with a glyph where it fits best, and that place."""
+    return max((_likeness(rows, expected + shift, glyph.window), expected + shift) for shift in _SHIFTS)
 
 
 def _likeness(rows: Ink, place: int, window: Ink) -> float:

@@ -25,6 +25,8 @@ _TICK_DISTANCE = 0.3
 _MIN_GAP = 0.9
 _MIN_LABELS = 3
 _MIN_MARKS = 3
+# In pixels; those of 3.5 points at 72 dpi are shorter than usual.
+_MARK_LENGTHS = (3, 2)
 # Part of the words in line with the labels that have to be read.
 _MIN_READ = 0.7
 # Digits that are lower than this in pixels are not told apart.
@@ -85,10 +87,10 @@ def find_labels(pixels: Pixels, box: Box, vertical: bool) -> list[TickLabel]:
     if height < _MIN_HEIGHT:
         return []
     peak = float(np.median([line.ink.max() for line in lines]))
-    marks = tick_marks(pixels, box, vertical)[0]
+    marks = max((tick_marks(pixels, box, vertical, depth)[0] for depth in _MARK_LENGTHS), key=len)
     labels = []
     for word, line in zip(words, lines, strict=True):
-        if _has_neighbour(word, margin.words, height):
+        if _has_neighbour(word, margin.words, height, vertical):
             continue
         label = _label(line, height, peak, marks, vertical)
         if label is not None:
@@ -137,11 +139,13 @@ def _aligned(words: list[Word], vertical: bool) -> list[Word]:
     return []
 
 
-def _has_neighbour(word: Word, words: list[Word], height: float) -> bool:
+def _has_neighbour(word: Word, words: list[Word], height: float, vertical: bool) -> bool:
     """Whether a word may be a part of a label: another one stands in the same line, hardly a space away."""
+    # The letters of a vertical axis' name lie on their sides, and are in line by chance.
+    slack = 1 + 0.05 * height if vertical else _ALIGNMENT * height
     for other in words:
         gap = max(other.left - word.right, word.left - other.right)
-        in_line = abs(other.bottom - word.bottom) <= _ALIGNMENT * height
+        in_line = abs(other.bottom - word.bottom) <= slack and (not vertical or abs(other.top - word.top) <= slack)
         if other is not word and gap < _MIN_GAP * height and in_line:
             return True
     return False

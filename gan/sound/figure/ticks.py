@@ -57,13 +57,16 @@ def _tick_places(pixels: Pixels, box: Box) -> NDArray[np.float64] | None:
     return None if np.ptp(np.diff(places)) > 2 else places
 
 
-def tick_marks(pixels: Pixels, box: Box, vertical: bool) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+def tick_marks(
+    pixels: Pixels, box: Box, vertical: bool, depth: int = _DEPTH
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """Find the tick marks left of a box or below it.
 
     Args:
         pixels: The picture.
         box: The box.
         vertical: Whether to look left of it instead of below.
+        depth: How many pixels long they are at least.
 
     Returns:
         Their places in pixels from the top or from the left, ascending, as matplotlib counts: the upper or left edge of
@@ -73,14 +76,14 @@ def tick_marks(pixels: Pixels, box: Box, vertical: bool) -> tuple[NDArray[np.flo
     end = outer_end(box, vertical)
     if vertical:
         start, stop = max(0, box.inside[1] - _REACH), min(pixels.height, box.inside[3] + _REACH)
-        if end < _DEPTH + 1:
+        if end < depth + 1:
             return none
-        strip = pixels.strip(end - _DEPTH, start, end, stop)
+        strip = pixels.strip(end - depth, start, end, stop)
     else:
         start, stop = max(0, box.inside[0] - _REACH), min(pixels.width, box.inside[2] + _REACH)
-        if end + _DEPTH + 1 > pixels.height:
+        if end + depth + 1 > pixels.height:
             return none
-        strip = pixels.strip(start, end, stop, end + _DEPTH).swapaxes(0, 1)
+        strip = pixels.strip(start, end, stop, end + depth).swapaxes(0, 1)
     strip = strip.astype(np.int16)
     lines = strip.reshape(*strip.shape[:2], -1).mean(axis=-1)
     contrast = np.abs(lines - np.median(lines)).min(axis=1)

@@ -20,7 +20,7 @@ _MIN_PAGE = 0.5
 # Text has fewer parts.
 _MAX_PARTS = 1500
 # Gap between glyphs of one word, in their usual height.
-_GAP = 0.5
+_GAP = 0.4
 # In pixels, of what may be a digit.
 _MIN_HEIGHT = 3
 
@@ -62,7 +62,8 @@ class Margin:
 
     def ink(self, area: Sides) -> NDArray[np.float32]:
         """By how much the lightness of pixels differs from the page's, shape (rows, columns)."""
-        return np.abs(_lightness(self.pixels.strip(*area)) - np.float32(self.page))
+        difference: NDArray[np.float32] = np.abs(_lightness(self.pixels.strip(*area)) - np.float32(self.page))
+        return difference
 
 
 def find_words(pixels: Pixels, area: Sides) -> Margin | None:
