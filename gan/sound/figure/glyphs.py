@@ -24,7 +24,7 @@ _FONT = "DejaVuSans.ttf"
 MINUS = "\N{MINUS SIGN}"
 _ALPHABET = f"0123456789.,:{MINUS}-+ke"
 # Columns and rows by which hinting moves glyphs.
-_SHIFTS = (-2, -1, 0, 1, 2)
+_SHIFT = 2
 _RISES = (-1, 0, 1)
 # Correlation with the right glyph and with the next best one: of 12,000 glyphs of figures drawn by matplotlib.
 _MIN_LIKENESS = 0.6
@@ -95,25 +95,25 @@ def read_text(ink: Ink, first_row: float, digit_height: float) -> Text | None:
 
 def _read_line(line: Ink, top: int, source_height: int) -> Text | None:
     """Read a line whose windows begin in the row `top`, glyph by glyph from the left."""
-    glyphs = _glyphs(min(source_height, 2 * DIGIT_ROWS))
+    source_height = min(source_height, 2 * DIGIT_ROWS)
+    glyphs = _glyphs(source_height)
     rows = line[top : top + DIGIT_ROWS + _ABOVE + _BELOW]
     inked = np.flatnonzero(line.max(axis=0) > _VISIBLE)
     if len(inked) == 0:
         return None
+    bearings = [glyph.bearing for glyph in glyphs]
+    starts = range(int(inked[0] - max(bearings)) - _SHIFT, int(inked[0] - min(bearings)) + _SHIFT + 1)
     found: list[tuple[int, _Glyph]] = []
     while len(found) < _MAX_LENGTH:
-        expected = found[-1][0] + found[-1][1].advance if found else None
-        best, next_best = sorted(
-            (_best_place(rows, round(inked[0] - glyph.bearing if expected is None else expected), glyph), index)
-            for index, glyph in enumerate(glyphs)
-        )[:-3:-1]
-        (likeness, place), index = best
-        if likeness < _MIN_LIKENESS or likeness - next_best[0][0] < _MIN_LEAD:
+        best, next_best = _ranked(rows, starts, source_height)[:2]
+        if best[0] < _MIN_LIKENESS or best[0] - next_best[0] < _MIN_LEAD:
             return None
+        _, place, index = best
         found.append((place, glyphs[index]))
         end = place + glyphs[index].advance
         if inked[-1] < end + 1:
             break
+        starts = range(round(end) - _SHIFT, round(end) + _SHIFT + 1)
     else:
         return None
     drawn = np.zeros_like(line)
@@ -126,22 +126,31 @@ def _read_line(line: Ink, top: int, source_height: int) -> Text | None:
     return Text("".join(glyph.character for _, glyph in found), (found[0][0] + end) / 2, _correlation(line, drawn))
 
 
-def _best_place(rows: Ink, expected: int, glyph: _Glyph) -> tuple[float, int]:
-    """Correlation with a glyph where it fits best, and that place."""
-    return max((_likeness(rows, expected + shift, glyph.window), expected + shift) for shift in _SHIFTS)
+def _ranked(rows: Ink, places: range, source_height: int) -> list[tuple[float, int, int]]:
+    """Correlation, best place and index of every glyph, the most alike first."""
+    ranked = []
+    for width, indices, windows in _by_width(source_height):
+        start, stop = places.start - _SIDE, places.stop - _SIDE + width - 1
+        shown = np.lib.stride_tricks.sliding_window_view(rows[:, start:stop], width, axis=1).swapaxes(0, 1)
+        alike = _normalized(shown) @ windows.T
+        best = alike.argmax(axis=0)
+        ranked += [
+            (float(alike[place, column]), places[int(place)], indices[column]) for column, place in enumerate(best)
+        ]
+    return sorted(ranked, reverse=True)
 
 
-def _likeness(rows: Ink, place: int, window: Ink) -> float:
-    left = place - _SIDE
-    if left < 0 or left + window.shape[1] > rows.shape[1]:
-        return -1.0
-    return _correlation(rows[:, left : left + window.shape[1]], window)
+def _normalized(windows: Ink) -> Ink:
+    """Windows (n, rows, columns) as rows (n, rows x columns) of mean 0 and norm 1, or 0 where they are even."""
+    flat = windows.reshape(len(windows), -1)
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(flat, axis=1, keepdims=True)
+    normalized: Ink = np.where(norms > 1e-3, flat / np.maximum(norms, 1e-3), 0)
+    return normalized
 
 
 def _correlation(a: Ink, b: Ink) -> float:
-    a, b = a - a.mean(), b - b.mean()
-    norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float((a * b).sum()) / norm if norm > 1e-6 else -1.0
+    return float((_normalized(a[None]) @ _normalized(b[None]).T)[0, 0])
 
 
 @functools.lru_cache(maxsize=16)
@@ -171,3 +180,15 @@ def _glyphs(source_height: int) -> tuple[_Glyph, ...]:
         window = drawn.reshape(rows, _OVERSAMPLING, columns, _OVERSAMPLING).mean(axis=(1, 3))
         glyphs.append(_Glyph(character, advance / _OVERSAMPLING, float(bearing), window.astype(np.float32)))
     return tuple(glyphs)
+
+
+@functools.lru_cache(maxsize=16)
+def _by_width(source_height: int) -> list[tuple[int, list[int], Ink]]:
+    """Windows of the alphabet that are of one width: it, indices of their glyphs, and they as rows of norm 1."""
+    glyphs = _glyphs(source_height)
+    widths = sorted({glyph.window.shape[1] for glyph in glyphs})
+    groups = [[i for i, glyph in enumerate(glyphs) if glyph.window.shape[1] == width] for width in widths]
+    return [
+        (width, group, _normalized(np.stack([glyphs[i].window for i in group])))
+        for width, group in zip(widths, groups, strict=True)
+    ]

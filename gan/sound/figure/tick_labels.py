@@ -31,6 +31,9 @@ _MARK_LENGTHS = (3, 2)
 _MIN_READ = 0.7
 # Digits that are lower than this in pixels are not told apart.
 _MIN_HEIGHT = 5
+# Of a power of ten at an axis' end, in heights of the labels: how far off, how wide and how high it may be.
+_OFFSET_DEPTH, _OFFSET_WIDTH = 3, 8
+_OFFSET_HEIGHTS = (0.4, 2.5)
 # Part of full cover from which on a row of pixels belongs to text.
 _FAINT = 0.2
 _NUMBER = re.compile(r"[-+]?(0|[1-9]\d{0,2}(,\d{3})+|[1-9]\d*)(\.\d+)?k?")
@@ -95,7 +98,7 @@ def find_labels(pixels: Pixels, box: Box, vertical: bool) -> list[TickLabel]:
         label = _label(line, height, peak, marks, vertical)
         if label is not None:
             labels.append(label)
-    factor = _factor(pixels, box, vertical, margin, words, height, peak)
+    factor = _factor(pixels, box, vertical, margin, words, height)
     if factor is None or len(labels) < max(_MIN_LABELS, _MIN_READ * len(words)) or _is_ambiguous(labels):
         return []
     scaled = [
@@ -209,27 +212,37 @@ def _number(characters: str) -> tuple[float, float] | None:
     return None
 
 
-def _factor(
-    pixels: Pixels, box: Box, vertical: bool, margin: Margin, words: list[Word], height: float, peak: float
-) -> float | None:
+def _factor(pixels: Pixels, box: Box, vertical: bool, margin: Margin, words: list[Word], height: float) -> float | None:
     """What the numbers have to be multiplied with, which stands at the axis' end; None if it is not read for sure."""
     side = box.inside[0] if vertical else box.inside[2]
+    candidates = margin.words
     if vertical:
-        end = round(min(2 * box.edges[1] - box.inside[1], box.inside[1]))
-        area = (side - int(2 * height), max(0, end - int(3 * height)), side + int(8 * height), end)
-        found = find_words(pixels, (max(0, area[0]), *area[1:]))
-        if found is None:
+        end = int(np.floor(min(2 * box.edges[1] - box.inside[1], box.inside[1])))
+        top = max(0, end - round(_OFFSET_DEPTH * height))
+        if end - top < height:
             return 1.0
-        margin = found
-    below = max(word.bottom for word in words)
-    for word in margin.words:
+        left, right = side - round(_OFFSET_DEPTH * height), side + round(_OFFSET_WIDTH * height)
+        above = find_words(pixels, (max(0, left), top, min(pixels.width, right), end))
+        if above is None:
+            return None
+        margin, candidates = above, above.words
+    else:
+        below = max(word.bottom for word in words)
+        candidates = [word for word in margin.words if below < word.top < below + _OFFSET_DEPTH * height]
+    for word in candidates:
         off = word.left - side if vertical else word.right - side
-        near = vertical or below < word.top < below + 2 * height
-        if near and abs(off) < _MIN_GAP * height and 0.8 * height < word.height < 1.6 * height:
-            text = _text(_line(margin, word), height, peak)
-            if text is None or not _EXPONENT.fullmatch(text.characters.replace(MINUS, "-")):
-                return None
-            return float(text.characters.replace(MINUS, "-"))
+        likely = _OFFSET_HEIGHTS[0] < word.height / height < _OFFSET_HEIGHTS[1]
+        if not likely or word.right - word.left > _OFFSET_WIDTH * word.height or abs(off) > max(height, word.height):
+            continue
+        line = _line(margin, word)
+        text = _text(line, line.bottom - line.top, float(line.ink.max()))
+        alone = not _has_neighbour(word, margin.words, word.height, vertical=False)
+        plain = "" if text is None else text.characters.replace(MINUS, "-")
+        if alone and _EXPONENT.fullmatch(plain):
+            return float(plain)
+        # Letters with more words beside them are a title.
+        if alone or plain:
+            return None
     return 1.0
 
 
