@@ -1,6 +1,7 @@
 """The frequency axes of librosa's figures."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,17 +41,39 @@ def mel_edges(min_hz: float, max_hz: float) -> Callable[[int, Ends], Edges]:
     return edges
 
 
-def scaled(frequencies: NDArray[np.floating], low: float, high: float) -> Edges:
-    """Places of frequencies in Hz on librosa's y_axis="log" between two others, from 0 to 1."""
-    ends = np.array([low, high])
-    return _scaled(np.concatenate([ends[:1], frequencies, ends[1:]]), *_LOG)[1:-1]
+def place_on_axis(frequencies: NDArray[np.floating], kind: Literal["linear", "log", "mel"]) -> NDArray[np.float64]:
+    """Places of frequencies in Hz on an axis of librosa's, to a factor and an offset."""
+    if kind == "linear":
+        return np.asarray(frequencies, np.float64)
+    return _symlog(frequencies, *(_LOG if kind == "log" else _MEL))
+
+
+def frequencies_on_axis(places: NDArray[np.floating], kind: Literal["linear", "log", "mel"]) -> NDArray[np.float64]:
+    """The inverse of `place_on_axis`."""
+    if kind == "linear":
+        return np.asarray(places, np.float64)
+    linear_up_to, linear_scale = _LOG if kind == "log" else _MEL
+    adjusted = linear_scale / (1 - 1 / 2)
+    magnitude = np.abs(places)
+    exponent = np.maximum(magnitude / linear_up_to - adjusted, 0)
+    values: NDArray[np.float64] = np.sign(places) * np.where(
+        magnitude <= linear_up_to * adjusted, magnitude / adjusted, linear_up_to * 2.0**exponent
+    )
+    return values
 
 
 def _scaled(frequencies: NDArray[np.floating], linear_up_to: float, linear_scale: float) -> Edges:
     """matplotlib.scale.SymmetricalLogTransform with base 2, moved to [0, 1]."""
+    scaled = _symlog(frequencies, linear_up_to, linear_scale)
+    placed: Edges = (scaled - scaled[0]) / (scaled[-1] - scaled[0])
+    return placed
+
+
+def _symlog(frequencies: NDArray[np.floating], linear_up_to: float, linear_scale: float) -> NDArray[np.float64]:
     magnitude = np.abs(frequencies)
     adjusted = linear_scale / (1 - 1 / 2)
     logarithmic = linear_up_to * (adjusted + np.log2(np.maximum(magnitude, linear_up_to) / linear_up_to))
-    scaled = np.sign(frequencies) * np.where(magnitude <= linear_up_to, magnitude * adjusted, logarithmic)
-    placed: Edges = (scaled - scaled[0]) / (scaled[-1] - scaled[0])
-    return placed
+    values: NDArray[np.float64] = np.sign(frequencies) * np.where(
+        magnitude <= linear_up_to, magnitude * adjusted, logarithmic
+    )
+    return values

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from gan.errors import InputError
-from gan.sound.figure.axis import log_edges, mel_edges, scaled
+from gan.sound.figure.axis import log_edges, mel_edges, place_on_axis
 from gan.sound.figure.even import smooth_ends
 from gan.sound.figure.figure import Notes
 from gan.sound.figure.grid import MIN_CONFIDENCE, MIN_SMOOTHNESS, Grid, Side, assumed, even_edges
+from gan.sound.figure.limits import Extent, labelled_rows, likely_n_fft
 from gan.sound.figure.options import FigureOptions, YAxis
 from gan.sound.figure.rows import USUAL_ROWS, range_of
 from gan.sound.figure.transforms import refuse_other_transforms
@@ -31,15 +32,6 @@ _USUAL_MELS = {40, 60, 64, 80, 96, 100, 120, 128, 160, 192, 224, 229, 256, 512}
 
 
 @dataclass(frozen=True)
-class Extent:
-    """The frequencies at the two ends of an axis in Hz, and where they are known from."""
-
-    low: float
-    high: float
-    origin: str
-
-
-@dataclass(frozen=True)
 class FrequencyAxis:
     """The rows of a figure and what they are.
 
@@ -54,18 +46,6 @@ class FrequencyAxis:
     n_fft: int
     bands: MelBands | None = None
     lowest: int = 0
-
-
-def given_extent(options: FigureOptions) -> Extent | None:
-    """The ends of a frequency axis that are given; None if they are those of the whole range.
-
-    Raises:
-        InputError: If the lower one is not below the upper one.
-    """
-    low, high = range_of(options)
-    if low >= high:
-        raise InputError(f"min_hz is {low:g} and max_hz {high:g}; the first must be the lower one")
-    return None if options.min_hz is None and options.max_hz is None else Extent(low, high, "given")
 
 
 def frequencies(
@@ -114,12 +94,13 @@ def _ends(rows: Grid) -> str:
 
 def _linear_rows(side: Side, up: Grid, extent: Extent | None, options: FigureOptions, notes: Notes) -> FrequencyAxis:
     """Rows that were counted."""
+    extent = labelled_rows(up, extent, options, notes)
     n_fft = options.n_fft
     if n_fft is not None:
         notes.found("n_fft", str(n_fft), None, "given")
     elif extent is not None:
         exact = options.sample_rate * up.shown / (extent.high - extent.low)
-        n_fft = _likely_n_fft(exact)
+        n_fft = likely_n_fft(exact)
         how = f"{up.shown:.1f} rows from {extent.low:.0f} to {extent.high:.0f} Hz ({extent.origin})"
         notes.found("n_fft", str(n_fft), up.confidence, how)
     elif up.ends == "cut" and not _is_uncut(side, up):
@@ -185,27 +166,13 @@ def _first_rows(rows: Grid, n: int) -> Grid:
     return rows if rows.n <= n else dataclasses.replace(rows, n=n, edges=rows.edges[: n + 1])
 
 
-def _likely_n_fft(exact: float) -> int:
-    """The length of a transform that is nearest to an estimate: a power of two or a round number if one is near."""
-    power = 2 ** round(math.log2(exact))
-    if abs(power / exact - 1) < _NEAR:
-        return int(power)
-    return next(
-        (
-            step * round(exact / step)
-            for step in (100, 64, 10)
-            if abs(step * round(exact / step) / exact - 1) < _NEAR / 2
-        ),
-        2 * round(exact / 2),
-    )
-
-
 def _assumed_rows(
     side: Side, y_axis: YAxis, zero: float | None, extent: Extent | None, options: FigureOptions, notes: Notes
 ) -> FrequencyAxis:
     """Rows that cannot be counted, on the grid that is given or usual."""
     n_fft = options.n_fft or _N_FFT
     n_rows = n_fft // 2 + 1
+    extent = labelled_rows(None, extent, options, notes)
     from_ticks = ""
     origin = "given" if options.n_fft else "usual"
     if options.n_fft is None and side.smoothness > MIN_SMOOTHNESS:
@@ -244,8 +211,8 @@ def _rows_between(side: Side, y_axis: YAxis, n_fft: int, extent: Extent, options
     shown = (hz[1:] > extent.low + least) & (hz[:-1] < extent.high - least)
     lowest, highest = int(np.argmax(shown)), n_rows - 1 - int(np.argmax(shown[::-1]))
     hz = hz[lowest : highest + 2].clip(extent.low, extent.high)
-    edges = scaled(hz, extent.low, extent.high) if y_axis == "log" else (hz - extent.low) / (extent.high - extent.low)
-    rows = assumed(side, edges, "cut")
+    low, high = place_on_axis(np.array([extent.low, extent.high]), y_axis)
+    rows = assumed(side, (place_on_axis(hz, y_axis) - low) / (high - low), "cut")
     # Outer cells of a few rows would count in a median.
     pitch = abs(side.high - side.low) * spacing / (extent.high - extent.low)
     return (dataclasses.replace(rows, pitch=pitch) if y_axis == "linear" else rows), lowest

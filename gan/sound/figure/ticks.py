@@ -15,6 +15,8 @@ _CONTRAST = 60
 _MIN_TICKS = 3
 # Columns beside the frame that a tick crosses: ticks of 3.5 points are at least 3 pixels long.
 _DEPTH = 3
+# Pixels beyond the box's ends where marks still belong to it.
+_REACH = 8
 _STEPS = 101
 _MAX_ROOM = 0.67
 
@@ -47,23 +49,59 @@ def lowest_tick(pixels: Pixels, box: Box) -> float | None:
 
 
 def _tick_places(pixels: Pixels, box: Box) -> NDArray[np.float64] | None:
-    """Rows that the ticks were moved to, from the bottom up, as matplotlib counts: the upper edge of an odd line."""
-    left = int(np.floor(box.edges[0])) - 1
-    if left < _DEPTH + 1:
+    """Rows that the ticks were moved to, from the bottom up; None unless they are alike and evenly spaced."""
+    places, widths = tick_marks(pixels, box, vertical=True)
+    if len(places) < _MIN_TICKS or np.abs(widths - int(np.median(widths))).max() > 1:
         return None
-    top, bottom = max(0, box.inside[1] - 8), min(pixels.height, box.inside[3] + 8)
-    strip = pixels.strip(left - _DEPTH, top, left, bottom).astype(np.int16)
+    places = places[::-1]
+    return None if np.ptp(np.diff(places)) > 2 else places
+
+
+def tick_marks(
+    pixels: Pixels, box: Box, vertical: bool, depth: int = _DEPTH
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Find the tick marks left of a box or below it.
+
+    Args:
+        pixels: The picture.
+        box: The box.
+        vertical: Whether to look left of it instead of below.
+        depth: How many pixels long they are at least.
+
+    Returns:
+        Their places in pixels from the top or from the left, ascending, as matplotlib counts: the upper or left edge of
+        the middle pixel of an odd line; and how many pixels wide they are. Both are empty without marks.
+    """
+    none = np.empty(0), np.empty(0, np.intp)
+    end = outer_end(box, vertical)
+    if vertical:
+        start, stop = max(0, box.inside[1] - _REACH), min(pixels.height, box.inside[3] + _REACH)
+        if end < depth + 1:
+            return none
+        strip = pixels.strip(end - depth, start, end, stop)
+    else:
+        start, stop = max(0, box.inside[0] - _REACH), min(pixels.width, box.inside[2] + _REACH)
+        if end + depth + 1 > pixels.height:
+            return none
+        strip = pixels.strip(start, end, stop, end + depth).swapaxes(0, 1)
+    strip = strip.astype(np.int16)
     lines = strip.reshape(*strip.shape[:2], -1).mean(axis=-1)
     contrast = np.abs(lines - np.median(lines)).min(axis=1)
     marked = np.flatnonzero(contrast > _CONTRAST)
-    if len(marked) < _MIN_TICKS:
-        return None
+    if len(marked) == 0:
+        return none
     runs = np.split(marked, np.flatnonzero(np.diff(marked) > 1) + 1)
-    width = int(np.median([len(run) for run in runs]))
-    if any(abs(len(run) - width) > 1 for run in runs) or len(runs) < _MIN_TICKS:
-        return None
-    middles = np.array([run.mean() + 0.5 for run in runs])[::-1] + top
-    spacings = -np.diff(middles)
-    if np.ptp(spacings) > 2:
-        return None
-    return middles - (0.5 if width % 2 else 0.0)
+    widths = np.array([len(run) for run in runs])
+    middles = np.array([run.mean() + 0.5 for run in runs]) + start
+    return middles - (0.5 if int(np.median(widths)) % 2 else 0.0), widths
+
+
+def outer_end(box: Box, vertical: bool) -> int:
+    """Column left of a box's frame, or row below it: the first pixels that the frame does not reach.
+
+    Left of the frame it is exclusive, as the right end of what is looked at; below inclusive.
+    """
+    # The frame reaches as far out of the axes' edge as into them.
+    if vertical:
+        return int(np.floor(min(box.edges[0] - 1, 2 * box.edges[0] - box.inside[0])))
+    return int(np.ceil(max(box.edges[3], 2 * box.edges[3] - box.inside[3]))) + 1
