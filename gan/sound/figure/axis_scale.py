@@ -16,6 +16,7 @@ _MIN_LABELS = 3
 # Part of the axis that its labels have to span.
 _MIN_SPAN = 0.3
 # Steps from tick to tick that matplotlib and librosa choose, times powers of ten.
+_MAX_ROUNDING = 0.4
 _STEPS = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
 
 
@@ -106,11 +107,14 @@ def _line_of_rounded(
     if least <= 0:
         return None
     rounding = np.array([label.rounding for label in labels])
+    if rounding.max() > _MAX_ROUNDING * least:
+        return None
     found = []
     for power in (np.floor(np.log10(least)) - 1, np.floor(np.log10(least)), np.floor(np.log10(least)) + 1):
         for step in np.array(_STEPS) * 10.0**power:
             exact = np.rint((offset + slope * places) / step) * step
             line = _line(places, exact, slack) if 0.6 * least < step < 1.6 * least else None
-            if line is not None and np.all(np.abs(exact - values) <= rounding * 1.001):
+            as_written = np.isclose(exact, values, rtol=1e-9)
+            if line is not None and as_written.sum() > 1 and np.all(np.abs(exact - values) <= rounding * 1.001):
                 found.append(line)
     return found[0] if len(found) == 1 else None

@@ -28,10 +28,10 @@ _SHIFT = 2
 _RISES = (-1, 0, 1)
 # Correlation with the right glyph and with the next best one: of 12,000 glyphs of figures drawn by matplotlib.
 _MIN_LIKENESS = 0.6
-_MIN_LEAD = 0.06
+_MIN_LEAD = 0.09
 # Correlation of each glyph's window, and of the whole line, with the same text drawn anew.
 _MIN_DRAWN_LIKENESS = 0.75
-_MIN_WHOLE_LIKENESS = 0.88
+_MIN_WHOLE_LIKENESS = 0.9
 # Ink of full cover is 1.
 _VISIBLE = 0.25
 _MAX_LENGTH = 12

@@ -1,21 +1,19 @@
 """Numbers beside the tick marks of a spectrogram's axes."""
 
-import dataclasses
 import re
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gan.sound.figure.box import Box, Sides
+from gan.sound.figure.box import Box
 from gan.sound.figure.glyphs import MINUS, Text, read_text
 from gan.sound.figure.pixels import Pixels
 from gan.sound.figure.ticks import outer_end, tick_marks
 from gan.sound.figure.words import Margin, Word, find_words
 
+# Pixels beside a box that are searched at first, and by which part of its side beyond its ends.
 _MIN_DEPTH = 100
-# Part of a picture's longer side that labels lie within.
-_DEPTH = 0.25
 _OVERHANG = 0.08
 _MIN_OVERHANG = 30
 # In digits' heights: how far labels' ends lie from one line, and labels from their tick marks.
@@ -32,13 +30,14 @@ _MIN_READ = 0.7
 # Digits that are lower than this in pixels are not told apart.
 _MIN_HEIGHT = 5
 # Of a power of ten at an axis' end, in heights of the labels: how far off, how wide and how high it may be.
-_OFFSET_DEPTH, _OFFSET_WIDTH = 3, 8
+_OFFSET_DEPTH, _OFFSET_WIDTH = 3, 6
+_MIN_OFFSET_DEPTH = 24
 _OFFSET_HEIGHTS = (0.4, 2.5)
 # Part of full cover from which on a row of pixels belongs to text.
 _FAINT = 0.2
-_NUMBER = re.compile(r"[-+]?(0|[1-9]\d{0,2}(,\d{3})+|[1-9]\d*)(\.\d+)?k?")
+_NUMBER = re.compile(r"[-+]?(0|[1-9]\d*)(\.\d+)?k?")
 _TIME = re.compile(r"-?(\d+:)?(\d{1,2}):(\d{2})")
-_GROUPED = re.compile(r"[.,]\d{3}$")
+_GROUPED = re.compile(rf"[-+{MINUS}]?[1-9]\d{{0,2}}([.,]\d{{3}})+")
 _EXPONENT = re.compile(r"1e[-+]?\d+")
 
 
@@ -79,53 +78,68 @@ def read_tick_labels(pixels: Pixels, box: Box, vertical: bool) -> list[tuple[flo
 
 def find_labels(pixels: Pixels, box: Box, vertical: bool) -> list[TickLabel]:
     """As `read_tick_labels`, with how exact the numbers and the places are."""
-    margin = _margin(pixels, box, vertical)
+    margin, words = _words(pixels, box, vertical)
     if margin is None:
         return []
-    words = _aligned(margin.words, vertical)
-    if len(words) < _MIN_LABELS:
-        return []
     lines = [_line(margin, word) for word in words]
-    height = float(np.median([line.bottom - line.top for line in lines]))
+    height = _digit_height(words, lines)
     if height < _MIN_HEIGHT:
         return []
     peak = float(np.median([line.ink.max() for line in lines]))
     marks = max((tick_marks(pixels, box, vertical, depth)[0] for depth in _MARK_LENGTHS), key=len)
-    labels = []
-    for word, line in zip(words, lines, strict=True):
-        if _has_neighbour(word, margin.words, height, vertical):
-            continue
-        label = _label(line, height, peak, marks, vertical)
-        if label is not None:
-            labels.append(label)
-    factor = _factor(pixels, box, vertical, margin, words, height)
-    if factor is None or len(labels) < max(_MIN_LABELS, _MIN_READ * len(words)) or _is_ambiguous(labels):
-        return []
-    scaled = [
-        dataclasses.replace(label, value=label.value * factor, rounding=label.rounding * factor) for label in labels
+    texts = [
+        None if _has_neighbour(word, margin.words, height, vertical) else _text(line, height, peak)
+        for word, line in zip(words, lines, strict=True)
     ]
-    return sorted(scaled, key=lambda label: label.place)
+    comma = _meaning_of_comma([text.characters for text in texts if text is not None])
+    factor = _factor(pixels, box, vertical, words, height)
+    if comma is None or factor is None:
+        return []
+    labels = []
+    for line, text in zip(lines, texts, strict=True):
+        number = None if text is None else _number(text.characters.replace(",", comma))
+        where = None if text is None else _place(line, text, height, marks, vertical)
+        if text is not None and number is not None and where is not None:
+            labels.append(TickLabel(where[0], factor * number[0], factor * number[1], where[1], text))
+    if len(labels) < max(_MIN_LABELS, _MIN_READ * len(words)):
+        return []
+    return sorted(labels, key=lambda label: label.place)
 
 
-def _margin(pixels: Pixels, box: Box, vertical: bool) -> Margin | None:
-    """The page left of a box or below it, as far as it is one."""
+def _words(pixels: Pixels, box: Box, vertical: bool) -> tuple[Margin | None, list[Word]]:
+    """The page left of a box or below it as far as its labels reach, and they; None without any."""
     end = outer_end(box, vertical)
     low, high, limit = (1, 3, pixels.height) if vertical else (0, 2, pixels.width)
     overhang = max(_MIN_OVERHANG, int(_OVERHANG * (box.inside[high] - box.inside[low])))
     start, stop = max(0, box.inside[low] - overhang), min(limit, box.inside[high] + overhang)
-    depth = max(_MIN_DEPTH, int(_DEPTH * max(pixels.width, pixels.height)))
-    # Another plot may lie beyond the labels.
-    for _ in range(4):
-        area: Sides
+    room = end if vertical else pixels.height - end
+    depth = _MIN_DEPTH
+    while depth < 2 * room:
+        # Another plot may lie beyond the labels, and large labels are found in a smaller picture.
         if vertical:
-            area = (max(0, end - depth), start, end, stop)
+            margin = find_words(pixels, (max(0, end - depth), start, end, stop), "right")
         else:
-            area = (start, end, stop, min(pixels.height, end + depth))
-        margin = find_words(pixels, area)
+            margin = find_words(pixels, (start, end, stop, min(pixels.height, end + depth)), "top")
         if margin is not None:
-            return margin
-        depth //= 2
-    return None
+            words = _aligned([word for word in margin.words if _is_beside(word, box, vertical)], vertical)
+            # A glyph before the first one may lie outside.
+            if words and (not vertical or margin.area[0] == 0 or min(_clearances(words, margin)) > 1):
+                return margin, words
+        depth *= 2
+    return None, []
+
+
+def _clearances(words: list[Word], margin: Margin) -> list[float]:
+    """How far words are from the left end of what was searched, in their heights."""
+    return [(word.left - margin.area[0]) / word.height for word in words]
+
+
+def _is_beside(word: Word, box: Box, vertical: bool) -> bool:
+    """Whether the middle of a word lies between the ends of the box, as far as that is seen."""
+    start, stop = (box.inside[1], box.inside[3]) if vertical else (box.inside[0], box.inside[2])
+    middle = (word.top + word.bottom) / 2 if vertical else (word.left + word.right) / 2
+    slack = 2 + _ALIGNMENT * word.height
+    return start - slack < middle < stop + slack
 
 
 def _aligned(words: list[Word], vertical: bool) -> list[Word]:
@@ -177,23 +191,45 @@ def _line(margin: Margin, word: Word) -> _Line:
     return _Line(ink, left, upper, upper + first + 1 - float(cover[first]), upper + last + float(cover[last]))
 
 
-def _label(line: _Line, height: float, peak: float, marks: NDArray[np.float64], vertical: bool) -> TickLabel | None:
-    text = _text(line, height, peak)
-    number = None if text is None else _number(text.characters)
-    if text is None or number is None:
-        return None
+def _digit_height(words: list[Word], lines: list[_Line]) -> float:
+    """Height of the labels' digits, of which some have commas that reach further down."""
+    usual = float(np.median([word.digit_height for word in words]))
+    plain = [
+        line.bottom - line.top
+        for word, line in zip(words, lines, strict=True)
+        if abs(word.height - usual) < 0.1 * usual + 1
+    ]
+    return float(np.median(plain)) if plain else usual
+
+
+def _place(
+    line: _Line, text: Text, height: float, marks: NDArray[np.float64], vertical: bool
+) -> tuple[float, float] | None:
+    """Where the tick of a label is, and by how much that may be off; None if there are ticks but not beside it."""
     place = line.top + height / 2 if vertical else line.left + text.middle
-    slack = 1 + 0.1 * height
-    if len(marks) >= _MIN_MARKS:
-        nearest = float(marks[np.abs(marks - place).argmin()])
-        if abs(nearest - place) > _TICK_DISTANCE * height + 1.5:
-            return None
-        place, slack = nearest, 0.75
-    return TickLabel(place, *number, slack, text)
+    if len(marks) < _MIN_MARKS:
+        return place, 1 + 0.1 * height
+    nearest = float(marks[np.abs(marks - place).argmin()])
+    return (nearest, 0.75) if abs(nearest - place) <= _TICK_DISTANCE * height + 1.5 else None
 
 
 def _text(line: _Line, height: float, peak: float) -> Text | None:
     return read_text(np.minimum(line.ink / peak, 1), line.top - line.upper, height)
+
+
+def _meaning_of_comma(texts: list[str]) -> str | None:
+    """What an axis' commas are to be read as: nothing between thousands, or a point; None if that cannot be told.
+
+    Thousands end in zero, and thousandths that all do are not written.
+    """
+    points = [text for text in texts if "." in text]
+    commas = [text for text in texts if "," in text]
+    if not commas:
+        grouped = points and all(_GROUPED.fullmatch(text) and text.endswith("000") for text in points)
+        return None if grouped else ""
+    if any(not _GROUPED.fullmatch(text) for text in commas):
+        return None if points else "."
+    return None if points or not all(text.endswith("0") for text in commas) else ""
 
 
 def _number(characters: str) -> tuple[float, float] | None:
@@ -201,9 +237,8 @@ def _number(characters: str) -> tuple[float, float] | None:
     plain = characters.replace(MINUS, "-")
     if _NUMBER.fullmatch(plain):
         factor = 1000 if plain.endswith("k") else 1
-        digits = plain.removesuffix("k").replace(",", "")
-        decimals = len(digits.partition(".")[2])
-        return factor * float(digits), factor * 0.5 * 10.0**-decimals
+        digits = plain.removesuffix("k")
+        return factor * float(digits), factor * 0.5 * 10.0 ** -len(digits.partition(".")[2])
     if _TIME.fullmatch(plain):
         value = 0.0
         for part in plain.removeprefix("-").split(":"):
@@ -212,24 +247,22 @@ def _number(characters: str) -> tuple[float, float] | None:
     return None
 
 
-def _factor(pixels: Pixels, box: Box, vertical: bool, margin: Margin, words: list[Word], height: float) -> float | None:
+def _factor(pixels: Pixels, box: Box, vertical: bool, words: list[Word], height: float) -> float | None:
     """What the numbers have to be multiplied with, which stands at the axis' end; None if it is not read for sure."""
     side = box.inside[0] if vertical else box.inside[2]
-    candidates = margin.words
+    reach, depth = round(2 * _OFFSET_WIDTH * height), max(_MIN_OFFSET_DEPTH, round(_OFFSET_DEPTH * height))
     if vertical:
         end = int(np.floor(min(2 * box.edges[1] - box.inside[1], box.inside[1])))
-        top = max(0, end - round(_OFFSET_DEPTH * height))
-        if end - top < height:
-            return 1.0
-        left, right = side - round(_OFFSET_DEPTH * height), side + round(_OFFSET_WIDTH * height)
-        above = find_words(pixels, (max(0, left), top, min(pixels.width, right), end))
-        if above is None:
-            return None
-        margin, candidates = above, above.words
+        area = (max(0, side - depth), max(0, end - depth), min(pixels.width, side + reach), end)
     else:
-        below = max(word.bottom for word in words)
-        candidates = [word for word in margin.words if below < word.top < below + _OFFSET_DEPTH * height]
-    for word in candidates:
+        start = max(word.bottom for word in words) + 1
+        area = (max(0, side - reach), start, min(pixels.width, side + depth), min(pixels.height, start + depth))
+    if area[3] - area[1] < height:
+        return 1.0
+    margin = find_words(pixels, area, "bottom" if vertical else "top")
+    if margin is None:
+        return None
+    for word in margin.words:
         off = word.left - side if vertical else word.right - side
         likely = _OFFSET_HEIGHTS[0] < word.height / height < _OFFSET_HEIGHTS[1]
         if not likely or word.right - word.left > _OFFSET_WIDTH * word.height or abs(off) > max(height, word.height):
@@ -244,14 +277,3 @@ def _factor(pixels: Pixels, box: Box, vertical: bool, margin: Margin, words: lis
         if alone or plain:
             return None
     return 1.0
-
-
-def _is_ambiguous(labels: list[TickLabel]) -> bool:
-    """Whether a comma or a point before three digits may be the one or the other.
-
-    Thousands end in zero; thousandths that all do are not written.
-    """
-    grouped = [label.text.characters for label in labels if _GROUPED.search(label.text.characters)]
-    points = {characters[-4] for characters in grouped}
-    ends_in_zero = all(characters.endswith("0") for characters in grouped)
-    return len(points) > 1 or ("," in points and not ends_in_zero)

@@ -1,6 +1,8 @@
 """Words in the margin beside a spectrogram: where text stands, not what it says."""
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +11,8 @@ from PIL import Image
 from gan.sound.figure.box import Sides
 from gan.sound.figure.pixels import Pixels, Strip
 
-# The longest side of what is searched for words; larger margins are made smaller first.
-_LONGEST = 3000
+# Deeper margins are made smaller first: their text is large, or it would have been found in a part of them.
+_MAX_DEPTH = 400
 # Lightness by which ink differs from the page.
 _CONTRAST = 40
 _REDUCED_CONTRAST = 25
@@ -25,14 +27,26 @@ _GAP = 0.4
 _MIN_HEIGHT = 3
 
 
+# Nearer to the picture's left side than this, in heights, a glyph before the word may have been cut off.
+_CLEARANCE = 0.3
+
+
 @dataclass
 class Word:
-    """Glyphs beside each other: left, top, right and bottom in pixels of the picture, right and bottom exclusive."""
+    """Glyphs beside each other.
+
+    Attributes:
+        left: In pixels of the picture, as the others; right and bottom are exclusive.
+        is_cut: Whether it reaches the end of what was searched.
+        parts: Heights of its parts: glyphs, or several that touch each other.
+    """
 
     left: int
     top: int
     right: int
     bottom: int
+    is_cut: bool = False
+    parts: list[int] = dataclasses.field(default_factory=list)
 
     @property
     def height(self) -> int:
@@ -42,6 +56,13 @@ class Word:
         """Grow so that another word lies within."""
         self.left, self.top = min(self.left, other.left), min(self.top, other.top)
         self.right, self.bottom = max(self.right, other.right), max(self.bottom, other.bottom)
+        self.is_cut |= other.is_cut
+        self.parts += other.parts
+
+    @property
+    def digit_height(self) -> float:
+        """Height of most of its glyphs that are no points or signs, which may be lower or reach further down."""
+        return float(np.median([height for height in self.parts if 2 * height > self.height]))
 
 
 @dataclass(frozen=True)
@@ -66,12 +87,13 @@ class Margin:
         return difference
 
 
-def find_words(pixels: Pixels, area: Sides) -> Margin | None:
+def find_words(pixels: Pixels, area: Sides, near: Literal["right", "top", "bottom"]) -> Margin | None:
     """Find the words of a margin.
 
     Args:
         pixels: The picture.
         area: Left, top, right and bottom of the margin.
+        near: Its side at the spectrogram, from which tick marks reach into it.
 
     Returns:
         The margin; None if it is no page of one color with text on it.
@@ -92,17 +114,25 @@ def find_words(pixels: Pixels, area: Sides) -> Margin | None:
         return None
     parts = []
     for rows, columns in ndimage.find_objects(labels):
-        # What reaches the margin's end, ticks and frames among it, is not text or is cut off.
-        if rows.start > 0 and columns.start > 0 and rows.stop < mask.shape[0] and columns.stop < mask.shape[1]:
-            start, stop = left + factor * columns.start, left + factor * columns.stop
-            parts.append(Word(start, top + factor * rows.start, stop, top + factor * rows.stop))
-    return Margin(pixels, area, page, _joined(parts))
+        ends = {
+            "left": columns.start == 0,
+            "top": rows.start == 0,
+            "right": columns.stop == mask.shape[1],
+            "bottom": rows.stop == mask.shape[0],
+        }
+        if ends.pop(near):
+            continue
+        start, stop = left + factor * columns.start, left + factor * columns.stop
+        upper, lower = top + factor * rows.start, top + factor * rows.stop
+        parts.append(Word(start, upper, stop, lower, any(ends.values()), [lower - upper]))
+    words = [word for word in _joined(parts) if not word.is_cut and word.left >= _CLEARANCE * word.height]
+    return Margin(pixels, area, page, words)
 
 
 def _reduced(pixels: Pixels, area: Sides) -> tuple[NDArray[np.float32], int]:
     """Lightness of a margin, made smaller by averaging whole blocks, and by which factor."""
     left, top, right, bottom = area
-    factor = -(-max(right - left, bottom - top) // _LONGEST)
+    factor = max(1, min(right - left, bottom - top) // _MAX_DEPTH)
     height = max(1, 4_000_000 // (right - left) // factor) * factor
     parts = []
     for start in range(top, bottom, height):
