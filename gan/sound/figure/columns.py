@@ -13,6 +13,9 @@ _MIN_USUAL_COLUMN = 0.25
 # A sound of fewer windows is a wrong count.
 _MIN_WINDOWS = 2
 _USUAL_OVERLAPS = (4, 2, 8, 16, 3, 1)
+_MAX_OVERLAP = 32
+# Labels that ask for more number the columns.
+_MAX_COLUMNS_OF_PIXEL = 16
 # Of columns: sounds are padded or not, and their last frames are dropped or not.
 _MAX_MISSING = 1.5
 
@@ -21,34 +24,39 @@ def find_columns(
     side: Side,
     across: Grid | None,
     n_fft: int,
-    seconds: float | None,
+    labelled: float | None,
     whole: bool,
     options: FigureOptions,
     notes: Notes,
-) -> tuple[Grid, int]:
+) -> tuple[Grid, int, str]:
     """Work out the columns and the hop between them.
 
     Args:
         side: The horizontal axis.
         across: The columns that were counted, if they were.
         n_fft: Length of a transform in samples.
-        seconds: Length of the sound, if it is known.
+        labelled: Length of the axis by its labels, if they were read; seconds or another unit.
         whole: Whether the spectrogram fills the picture.
         options: What is known.
         notes: Told what was found.
 
     Returns:
-        The columns, and the hop length in samples.
+        The columns, the samples from one to the next, and how these are known; "" if they are usual ones.
 
     Raises:
         InputError: If the length has to be given.
     """
+    seconds = options.seconds
     n_samples = None if seconds is None else round(seconds * options.sample_rate)
-    usual = max(1, n_fft // 4)
-    hop_length = options.hop_length or usual
+    hop_length = options.hop_length or max(1, n_fft // 4)
+    known = "given" if options.hop_length else "" if seconds is None else "from the length that was given"
     if across is not None:
-        if options.hop_length is None and n_samples is not None:
-            hop_length = _hop_of(across, n_samples, n_fft) or usual
+        length = seconds or labelled
+        if options.hop_length is None and length is not None:
+            hop = _hop_of(across, round(length * options.sample_rate), n_fft)
+            # A hop that no transform has is that of labels in another unit.
+            if hop is not None and (seconds or hop >= n_fft // _MAX_OVERLAP):
+                hop_length, known = hop, known or f"its time axis is {length:.2f} s long by its labels"
         expected = None if n_samples is None else 1 + n_samples // hop_length
         if expected is not None and abs(expected - across.shown) > max(_MAX_MISSING, n_fft / hop_length):
             notes.warnings.append(
@@ -61,8 +69,14 @@ def find_columns(
             across.confidence,
             f"columns of {across.pitch:.2f} px, the outer ones {across.ends}",
         )
-        return across, hop_length
+        return across, hop_length, known
     blurred = side.smoothness > MIN_SMOOTHNESS
+    origin = "given" if seconds is not None else "usual"
+    if n_samples is None and labelled is not None:
+        n_labelled = round(labelled * options.sample_rate)
+        if _MIN_WINDOWS * n_fft < n_labelled < _MAX_COLUMNS_OF_PIXEL * abs(side.high - side.low) * hop_length:
+            n_samples, origin = n_labelled, f"{labelled:.2f} s by its labels"
+            known = known or f"n_fft / 4, and {origin}"
     if n_samples is None:
         n_samples = round(_SECONDS * options.sample_rate)
         if blurred or not (whole and side.high - side.low > _MIN_USUAL_COLUMN * (1 + n_samples // hop_length)):
@@ -76,9 +90,8 @@ def find_columns(
     ends = smooth_ends(side, n_frames)
     columns = assumed(side, even_edges(n_frames, ends), ends)
     how = "run into each other" if blurred else "cannot be counted"
-    origin = "given" if seconds is not None else "usual"
     notes.found("frames", str(n_frames), None, f"{origin}; columns of {columns.cell:.2f} px {how}")
-    return columns, hop_length
+    return columns, hop_length, known
 
 
 def _hop_of(columns: Grid, n_samples: int, n_fft: int) -> int | None:

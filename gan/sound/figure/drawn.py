@@ -10,9 +10,10 @@ from gan.sound.figure.colormap import identify
 from gan.sound.figure.columns import check_length, find_columns
 from gan.sound.figure.even import find_even_grid
 from gan.sound.figure.figure import Figure, Layout, Notes
-from gan.sound.figure.frequencies import frequencies, given_extent
+from gan.sound.figure.frequencies import frequencies
 from gan.sound.figure.grid import MIN_SMOOTHNESS, Grid, Side, changes_along, is_found
 from gan.sound.figure.levels import levels_of
+from gan.sound.figure.limits import given_extent, labelled_extent, labelled_seconds
 from gan.sound.figure.options import FigureOptions
 from gan.sound.figure.pixels import Pixels
 from gan.sound.figure.rows import find_rows
@@ -46,7 +47,7 @@ def read_drawn(pixels: Pixels, lossy: bool, options: FigureOptions, notes: Notes
     across = find_even_grid(horizontal)
     if not is_found(across) and _may_be_array(pixels, box, lossy, options):
         return None
-    extent = given_extent(options)
+    extent = given_extent(options) or labelled_extent(pixels, box)
     y_axis, up = find_rows(vertical, options, notes)
     sample = _sample(pixels, box)
     # Where cells run into each other most colours are mixtures.
@@ -55,12 +56,17 @@ def read_drawn(pixels: Pixels, lossy: bool, options: FigureOptions, notes: Notes
         _require_other_evidence(sample, pixels.grey, mixed, options, notes)
     colormap = find_colormap(sample, pixels.grey, mixed, options, notes)
     # Where rows are counted, they say better than ticks where the axis begins.
-    zero = lowest_tick(pixels, box) if up is None and y_axis == "linear" and box.slack and extent is None else None
+    zero = (
+        lowest_tick(pixels, box)
+        if up is None and y_axis == "linear" and box.slack and (extent is None or not extent.is_given)
+        else None
+    )
     axis = frequencies(vertical, y_axis, up, zero, extent, options, notes)
     rows, bands = axis.rows, axis.bands
     whole = box.inside == (0, 0, pixels.width, pixels.height)
     counted = across if is_found(across) and not across.smooth else None
-    columns, spacing = find_columns(horizontal, counted, axis.n_fft, options.seconds, whole, options, notes)
+    labelled = labelled_seconds(pixels, box) if options.seconds is None else None
+    columns, spacing, known = find_columns(horizontal, counted, axis.n_fft, labelled, whole, options, notes)
     check_length(columns.n, spacing, axis.n_fft, options, notes)
     settings = _settings(axis.n_fft, _hop_length(spacing, options.win_length or axis.n_fft, notes), options)
     # JPEG's colours are half as sharp as its light.
@@ -78,7 +84,8 @@ def read_drawn(pixels: Pixels, lossy: bool, options: FigureOptions, notes: Notes
     n_above = (settings.n_freqs if bands is None else bands.n_mels) - len(relative_db) - axis.lowest
     if n_above or axis.lowest:
         relative_db = np.pad(relative_db, ((axis.lowest, n_above), (0, 0)), constant_values=-options.range_db)
-    _note_settings(settings, relative_db.shape[1], up is not None and bands is None, options, notes)
+    is_guess = not (known or options.n_fft or (up is not None and bands is None))
+    _note_settings(settings, relative_db.shape[1], known, is_guess, options, notes)
     return Figure(
         notes.path,
         settings,
@@ -181,22 +188,17 @@ def _warn_of_thin_cells(
 
 
 def _note_settings(
-    settings: SpectrogramSettings, n_frames: int, rows_tell: bool, options: FigureOptions, notes: Notes
+    settings: SpectrogramSettings, n_frames: int, known: str, is_guess: bool, options: FigureOptions, notes: Notes
 ) -> None:
     lost = "no picture shows it"
     seconds = settings.n_samples(n_frames) / settings.sample_rate
     notes.found("sample_rate", f"{settings.sample_rate} Hz", None, f"{lost}; --sample_rate")
-    if options.hop_length:
-        how = "given"
-    elif options.seconds:
-        how = "from the length that was given"
-    else:
-        how = f"n_fft / 4; {lost}; --hop_length"
-        if not (rows_tell or options.n_fft):
-            notes.warnings.append(
-                f"its length, {seconds:.2f} s, is a guess: the picture shows neither n_fft nor hop_length; give "
-                "--seconds or --n_fft and --hop_length"
-            )
+    if is_guess:
+        notes.warnings.append(
+            f"its length, {seconds:.2f} s, is a guess: the picture shows neither n_fft nor hop_length; give "
+            "--seconds, or --n_fft and --hop_length"
+        )
+    how = known or f"n_fft / 4; {lost}; --hop_length"
     notes.found("hop_length", str(settings.hop_length), None, how)
     how = f"{lost}, and if nothing is that quiet the darkest colour is louder; --range_db"
     notes.found("range_db", f"{options.range_db:g} dB", None, how)

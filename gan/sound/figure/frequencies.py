@@ -1,7 +1,6 @@
 """Which frequencies the rows of a drawn spectrogram are."""
 
 import dataclasses
-import math
 from dataclasses import dataclass
 
 import numpy as np

@@ -100,7 +100,7 @@ def labelled_rows(up: Grid | None, extent: Extent | None, options: FigureOptions
     if up is None:
         if is_rate:
             notes.warnings.append(
-                f"{said}: if that is the sound's, give --sample_rate {rate}; it is read as the lower part of a sound of "
+                f"{said}: if that is the sound's, give --sample_rate {rate}; it is read as the lower part of one of "
                 f"{options.sample_rate} Hz"
             )
         return extent
