@@ -14,6 +14,8 @@ _MIN_USUAL_COLUMN = 0.25
 _MIN_WINDOWS = 2
 _USUAL_OVERLAPS = (4, 2, 8, 16, 3, 1)
 _MAX_OVERLAP = 32
+# What librosa.display.specshow labels time with where it is not told the hop.
+_SPECSHOW_HOP = 512
 # Labels that ask for more number the columns.
 _MAX_COLUMNS_OF_PIXEL = 16
 # Of columns: sounds are padded or not, and their last frames are dropped or not.
@@ -55,7 +57,13 @@ def find_columns(
         if options.hop_length is None and length is not None:
             hop = _hop_of(across, round(length * options.sample_rate), n_fft)
             # A hop that no transform has is that of labels in another unit.
-            if hop is not None and (seconds or hop >= n_fft // _MAX_OVERLAP):
+            if hop == _SPECSHOW_HOP > n_fft // 2 and seconds is None:
+                notes.warnings.append(
+                    f"its time axis is {length:.2f} s long by its labels, which are those of specshow without hop_length; "
+                    f"taken for {across.n * hop_length / options.sample_rate:.2f} s, as n_fft is {n_fft}; give --seconds "
+                    "or --hop_length if that is wrong"
+                )
+            elif hop is not None and (seconds or hop >= n_fft // _MAX_OVERLAP):
                 hop_length, known = hop, known or f"its time axis is {length:.2f} s long by its labels"
         expected = None if n_samples is None else 1 + n_samples // hop_length
         if expected is not None and abs(expected - across.shown) > max(_MAX_MISSING, n_fft / hop_length):

@@ -74,7 +74,7 @@ def frequencies(
         return _mel_bands(side, up, options, notes)
     if up is None:
         return _assumed_rows(side, y_axis, zero, extent, options, notes)
-    if y_axis == "linear" and options.y_axis is None and options.n_fft is None and up.ends != "cut":
+    if y_axis == "linear" and options.y_axis is None and up.ends != "cut" and not _is_given(up.n, options):
         refuse_other_transforms(notes.path, up.n)
     notes.found("y_axis", y_axis, up.confidence, f"{up.n} rows of {up.pitch:.2f} px, {_ends(up)}")
     if y_axis == "log":
@@ -83,6 +83,10 @@ def frequencies(
             notes.found("n_fft", str(n_fft), None, "given")
         return FrequencyAxis(up, n_fft)
     return _linear_rows(side, up, extent, options, notes)
+
+
+def _is_given(n_rows: int, options: FigureOptions) -> bool:
+    return options.n_fft is not None and n_rows == options.n_fft // 2 + 1
 
 
 def _ends(rows: Grid) -> str:

@@ -11,9 +11,10 @@ from gan.sound.figure.options import FigureOptions
 DECADE_DB = {"magnitude": 20.0, "power": 10.0}
 _STEP = 1 / 256
 # Log odds that a picture shows no dB, a logistic regression: 460 arrays of dB and 460 of magnitude, its square and root
-# and log1p, of 23 kinds of sound. Above the second seven of eight magnitudes and powers, and 1.3 % of dB, are refused.
+# and log1p, of 23 kinds of sound. Figures of tones in noise that is nearly as quiet as their floor reach 2.7 in dB;
+# their magnitudes and powers are at 3.2 to 5.3.
 _INTERCEPT, _LOW, _SLOPE, _FEW_LOUD = -4.7, 6.5, 3.5, 1.4
-_DOUBTFUL, _REFUSED = 0.0, 2.0
+_DOUBTFUL, _REFUSED = 2.0, 3.0
 # Fewer cells than this say nothing of how far levels vary.
 _MIN_CELLS = 30
 
