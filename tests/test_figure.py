@@ -491,8 +491,8 @@ class TestAxes:
         assert figure.mel.n_mels == 64
         # No mel picture shows the transform, on which the length hangs.
         assert figure.warnings == (
-            "its length, 1.37 s, is a guess: the picture shows neither n_fft nor hop_length; give --seconds, or --n_fft "
-            "and --hop_length",
+            "its length, 1.37 s, is a guess: the picture shows neither n_fft nor hop_length; give --seconds, or "
+            "--n_fft and --hop_length",
         )
         assert read_figure(tmp_path / "a.png", FigureOptions(y_axis="mel", n_fft=1024)).warnings == ()
         assert read_figure(tmp_path / "a.png", FigureOptions(n_fft=126)).mel is None

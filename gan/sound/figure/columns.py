@@ -59,9 +59,9 @@ def find_columns(
             # A hop that no transform has is that of labels in another unit.
             if hop == _SPECSHOW_HOP > n_fft // 2 and seconds is None:
                 notes.warnings.append(
-                    f"its time axis is {length:.2f} s long by its labels, which are those of specshow without hop_length; "
-                    f"taken for {across.n * hop_length / options.sample_rate:.2f} s, as n_fft is {n_fft}; give --seconds "
-                    "or --hop_length if that is wrong"
+                    f"its time axis is {length:.2f} s long by its labels, as specshow writes them without hop_length; "
+                    f"it is taken for {across.n * hop_length / options.sample_rate:.2f} s, as n_fft is {n_fft}; give "
+                    "--seconds or --hop_length if that is wrong"
                 )
             elif hop is not None and (seconds or hop >= n_fft // _MAX_OVERLAP):
                 hop_length, known = hop, known or f"its time axis is {length:.2f} s long by its labels"
