@@ -87,7 +87,7 @@ def labelled_rows(up: Grid | None, extent: Extent | None, options: FigureOptions
         return extent
     nyquist = options.sample_rate / 2
     ratio = extent.high / nyquist
-    is_whole = up is not None and up.ends != "cut" and (up.n in USUAL_ROWS or _is_near(up.n, options.n_fft))
+    is_whole = up is not None and up.ends != "cut" and _is_all(up.n, options.n_fft)
     if abs(ratio - 1) < _NEAR and extent.low < _NEAR * nyquist:
         return None
     rate = min(_SAMPLE_RATES, key=lambda rate: abs(rate - 2 * extent.high))
@@ -110,8 +110,9 @@ def labelled_rows(up: Grid | None, extent: Extent | None, options: FigureOptions
     return extent if fits else None
 
 
-def _is_near(n_rows: int, n_fft: int | None) -> bool:
-    return n_fft is not None and abs(n_rows - n_fft // 2 - 1) <= 1
+def _is_all(n_rows: int, n_fft: int | None) -> bool:
+    """Whether these are all frequencies of a transform."""
+    return n_rows in USUAL_ROWS if n_fft is None else abs(n_rows - n_fft // 2 - 1) <= 1
 
 
 def likely_n_fft(exact: float) -> int:
