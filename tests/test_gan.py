@@ -169,17 +169,28 @@ class Elsewhere:
         loss.backward()
 
 
-@pytest.mark.parametrize("networks", ["dcgan", "labels", "resnet", "endless"])
+LOSSES = {
+    "R1R2": (RelativisticPairing(), R1R2(1.0)),
+    "WassersteinGP": (Wasserstein(), WassersteinGP(1.0)),
+    "none": (NonSaturating(), None),
+}
+NETWORKS = ["dcgan", "labels", "resnet", "endless"]
+
+
 @pytest.mark.parametrize(
-    ("loss", "penalty"),
+    ("networks", "losses"),
     [
-        (RelativisticPairing(), R1R2(1.0)),
-        (Wasserstein(), WassersteinGP(1.0)),
-        (NonSaturating(), None),
+        *((networks, "R1R2") for networks in NETWORKS),
+        *(("dcgan", losses) for losses in ("WassersteinGP", "none")),
+        *(
+            pytest.param(networks, losses, marks=pytest.mark.slow)
+            for networks in NETWORKS[1:]
+            for losses in ("WassersteinGP", "none")
+        ),
     ],
-    ids=["R1R2", "WassersteinGP", "none"],
 )
-def test_a_step_leaves_everything_on_the_device(networks, loss, penalty, monkeypatch):
+def test_a_step_leaves_everything_on_the_device(networks, losses, monkeypatch):
+    loss, penalty = LOSSES[losses]
     # There is no such thing for that device.
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
     plain = Discriminator(SIZE, base_channels=8, normalization="none")

@@ -229,6 +229,8 @@ def test_the_losses_beside_a_trainings_bar(tmp_path, write_image):
     for index in range(12):
         write_image(tmp_path / "images" / f"{index:02d}.png", n_frames=64, seed=index)
     options = ["--data.n_frames=64", "--data.batch_size=4", "--trainer.max_epochs=1", "--trainer.accelerator=cpu"]
+    # Nothing is listened to but a sample at the end.
+    options += ["--listen.n_samples=1", "--listen.n_references=1", "--watchdog.every_n_epochs=2"]
     options += [f"--model.{network}.init_args.base_channels=4" for network in ("generator", "discriminator")]
     shown = on_a_terminal(
         f"{ROOT}/train.py", f"--data.images={tmp_path}/images", f"--trainer.default_root_dir={tmp_path}", *options
