@@ -260,7 +260,7 @@ def test_killed_run_goes_on_with_its_last_whole_epoch(here):
     assert steps(run, "loss/generator") == seen
 
 
-def test_ctrl_c_says_how_to_go_on(here, run_train, monkeypatch, capsys):
+def test_ctrl_c_says_how_to_go_on(here, run_train, monkeypatch, capfd):
     step = train.GAN.training_step
 
     def struck(gan: train.GAN, batch: object, batch_idx: int) -> None:
@@ -271,7 +271,7 @@ def test_ctrl_c_says_how_to_go_on(here, run_train, monkeypatch, capsys):
     monkeypatch.setattr(train.GAN, "training_step", struck)
     assert run_train("--data.images=images", *SMALL, "--trainer.max_epochs=10000") == 130
     run = newest_run(Path("runs"))
-    said = capsys.readouterr().err
+    said = capfd.readouterr().err
     assert "SIGINT: stopping after this batch; Ctrl-C again ends at once" in said
     assert torch.load(run.checkpoints()[0], weights_only=True)["batches_seen"] == 3
     assert f"train.py: stopped after batch 3; `python train.py --resume {run.folder}` goes on\n" in said
