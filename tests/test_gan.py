@@ -251,7 +251,7 @@ def test_it_learns_a_simple_distribution(tmp_path):
         return Batch(images + 0.05 * torch.randn(images.shape, generator=generator), None)
 
     gan = small_gan(generator_lr=1e-3, discriminator_lr=1e-3, penalty=R1(1.0, every=2), ema_decay=0.95)
-    trained(gan, tmp_path, 0, batches=[batch() for _ in range(500)])
+    trained(gan, tmp_path, 0, batches=[batch() for _ in range(250)])
     samples = gan.sample(torch.randn(200, 8, generator=generator))
     halves = torch.stack([samples[..., 2:14].mean(dim=(1, 2, 3)), samples[..., 18:30].mean(dim=(1, 2, 3))])
     bright, dark = halves.max(dim=0).values, halves.min(dim=0).values
