@@ -4,7 +4,7 @@ import errno
 import itertools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import soundfile
 import torch
 from browser import find_browser
 from numpy.typing import NDArray
+from sheets import drawn_once
 
 import train
 from gan.run import Run, newest_run
@@ -86,6 +87,14 @@ def no_work_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
 def one_thread() -> None:
     """On a test's small tensors a second thread costs more than it saves, ten times so on a busy machine."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def sheets_are_drawn_once() -> Iterator[None]:
+    """Axes are half of a training of seconds; `test_board.py` draws its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gan.listen.callbacks.Sheet", drawn_once)
+        yield
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from sheets import PlainSheet
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gan.run import Run
@@ -287,10 +288,29 @@ def _train(request: dict[str, Any]) -> int:
     return run_training(train.GANCLI, request["arguments"])
 
 
-def _serve() -> None:
-    import train  # noqa: F401
+def _warm_up() -> None:
+    """Do once what each training would do anew for itself: import, load what numba has compiled."""
+    import librosa.filters
+    import torch.utils.tensorboard
 
+    import gan.listen.callbacks
+    import train  # noqa: F401
+    from gan.sound.inversion import image_from_waveform, waveform_from_image
+    from gan.sound.phase.deep import DeepGriffinLim
+    from gan.sound.phase.pghi import PGHIGriffinLim
+    from gan.sound.settings import SpectrogramSettings
+    from gan.sound.spectrogram import ImageScale
+
+    settings, scale = SpectrogramSettings(8000, 128, 32, 128), ImageScale(0.0)
+    librosa.filters.mel(sr=8000, n_fft=128, n_mels=40)
+    for method in (DeepGriffinLim, PGHIGriffinLim):
+        image_from_waveform(waveform_from_image(torch.zeros(2, 1, 64, 64), scale, method(settings)), settings, scale)
+    gan.listen.callbacks.Sheet = PlainSheet  # type: ignore[misc, assignment]
+
+
+def _serve() -> None:
     torch.set_num_threads(1)
+    _warm_up()
     last = 0
     for line in sys.stdin:
         # TensorBoard orders a run's files by the second they were begun in.

@@ -6,10 +6,10 @@ from fuzz import fuzz, shares, table
 
 @pytest.mark.parametrize("kind", ["png", "store"])
 def test_a_few(kind):
-    row = fuzz(kind, range(60), seed=0)
+    row = fuzz(kind, range(30), seed=0)
     assert row.wrong == []
-    assert row.n == 60
-    assert min(row.accepted, row.refused) > 5
+    assert row.n == 30
+    assert min(row.accepted, row.refused) > 2
 
 
 @pytest.mark.slow

@@ -169,17 +169,28 @@ class Elsewhere:
         loss.backward()
 
 
-@pytest.mark.parametrize("networks", ["dcgan", "labels", "resnet", "endless"])
+LOSSES = {
+    "R1R2": (RelativisticPairing(), R1R2(1.0)),
+    "WassersteinGP": (Wasserstein(), WassersteinGP(1.0)),
+    "none": (NonSaturating(), None),
+}
+NETWORKS = ["dcgan", "labels", "resnet", "endless"]
+
+
 @pytest.mark.parametrize(
-    ("loss", "penalty"),
+    ("networks", "losses"),
     [
-        (RelativisticPairing(), R1R2(1.0)),
-        (Wasserstein(), WassersteinGP(1.0)),
-        (NonSaturating(), None),
+        *((networks, "R1R2") for networks in NETWORKS),
+        *(("dcgan", losses) for losses in ("WassersteinGP", "none")),
+        *(
+            pytest.param(networks, losses, marks=pytest.mark.slow)
+            for networks in NETWORKS[1:]
+            for losses in ("WassersteinGP", "none")
+        ),
     ],
-    ids=["R1R2", "WassersteinGP", "none"],
 )
-def test_a_step_leaves_everything_on_the_device(networks, loss, penalty, monkeypatch):
+def test_a_step_leaves_everything_on_the_device(networks, losses, monkeypatch):
+    loss, penalty = LOSSES[losses]
     # There is no such thing for that device.
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
     plain = Discriminator(SIZE, base_channels=8, normalization="none")
@@ -240,7 +251,7 @@ def test_it_learns_a_simple_distribution(tmp_path):
         return Batch(images + 0.05 * torch.randn(images.shape, generator=generator), None)
 
     gan = small_gan(generator_lr=1e-3, discriminator_lr=1e-3, penalty=R1(1.0, every=2), ema_decay=0.95)
-    trained(gan, tmp_path, 0, batches=[batch() for _ in range(500)])
+    trained(gan, tmp_path, 0, batches=[batch() for _ in range(250)])
     samples = gan.sample(torch.randn(200, 8, generator=generator))
     halves = torch.stack([samples[..., 2:14].mean(dim=(1, 2, 3)), samples[..., 18:30].mean(dim=(1, 2, 3))])
     bright, dark = halves.max(dim=0).values, halves.min(dim=0).values

@@ -478,18 +478,15 @@ def test_little_is_imported(write_image, conditional, tmp_path):
         "heavy = {'torch', 'lightning', 'librosa', 'numba', 'matplotlib'} & set(sys.modules) - {sys.argv[1]}\n"
         "sys.exit(f'imported {heavy}' if heavy else code)"
     )
-    for allowed, path in (
-        ("", tmp_path / "images" / "a.png"),
-        ("", tmp_path / "images"),
-        ("", tmp_path / "a.wav"),
-        ("torch", conditional.folder),
-        ("torch", conditional.newest_checkpoint()),
+    for allowed, paths in (
+        ("", (tmp_path / "images" / "a.png", tmp_path / "images", tmp_path / "a.wav")),
+        ("torch", (conditional.folder, conditional.newest_checkpoint())),
     ):
         finished = subprocess.run(
-            [sys.executable, "-c", script, allowed, str(path)],
+            [sys.executable, "-c", script, allowed, *map(str, paths)],
             capture_output=True,
             text=True,
             check=False,
             env={"PYTHONPATH": ROOT},
         )
-        assert (finished.returncode, finished.stderr) == (0, ""), path
+        assert (finished.returncode, finished.stderr) == (0, ""), paths

@@ -168,6 +168,7 @@ def test_listen_without_a_run(execute):
     assert arc == pytest.approx([1, 0, 0.75**0.5, 0.5, 0.5, 0.75**0.5], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_listen_to_a_run_and_a_recording(execute, tmp_path, sound, runs, monkeypatch):
     monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     shutil.copytree(runs, tmp_path / "runs")
@@ -263,6 +264,7 @@ def test_phase_without_a_run(execute):
     assert errors[2] < 0.85 * errors[1] < 0.2
 
 
+@pytest.mark.slow
 def test_phase_of_a_sample_and_a_recording(execute, tmp_path, sound, runs, monkeypatch):
     monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     shutil.copytree(runs, tmp_path / "runs")

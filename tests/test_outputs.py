@@ -156,8 +156,11 @@ def make_users(path: Path) -> None:
 
 
 @pytest.mark.parametrize("asked", [*WITHOUT_RUN, *WITH_RUN], indirect=True)
-def test_what_is_somebody_elses_is_asked_for(asked: Asked, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for path in asked.written:
+@pytest.mark.parametrize("n_paths", [1, pytest.param(None, marks=pytest.mark.slow)], ids=["first", "all"])
+def test_what_is_somebody_elses_is_asked_for(
+    asked: Asked, n_paths: int | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in asked.written[:n_paths]:
         make_users(path)
         before = files(tmp_path)
         kept = path.read_bytes()

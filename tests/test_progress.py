@@ -1,5 +1,6 @@
 """What long work shows of itself: lines without a terminal, a bar on one, and a time left that is right."""
 
+import contextlib
 import fcntl
 import io
 import os
@@ -9,6 +10,9 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +25,8 @@ from conftest import music
 from gan.progress import Progress, each, say
 from gan.run import newest_run
 from gan.saved import load_checkpoint
+from gan.training import run_training
+from train import GANCLI
 
 ROOT = str(Path(__file__).parent.parent)
 LINE = re.compile(r"(.+): (\d+)%, (\d+) of (\d+) \w+, ([\d:]+)(?:, ([\d:]+) left)?(?:, (.*))?")
@@ -179,26 +185,27 @@ def test_a_bar_on_a_terminal(monkeypatch, clock):
     assert "invert: 100%|" in drawn[-1]
 
 
-def on_a_terminal(*arguments: str) -> str:
-    """What a program shows on a real one."""
+def on_a_terminal(work: Callable[[int], None]) -> str:
+    """What is shown on a real one, whose number is given to the work, in 100 columns."""
     main, side = pty.openpty()
     fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, *arguments], stdout=side, stderr=side, env={**os.environ, "PYTHONPATH": ROOT}
-    )
-    os.close(side)
-    shown = b""
-    while True:
-        try:
-            part = os.read(main, 4096)
-        except OSError:  # it has ended
-            break
-        if not part:
-            break
-        shown += part
-    os.close(main)
-    assert process.wait() == 0
-    return shown.decode()
+    shown = []
+
+    def read() -> None:
+        # At its end there is an error on Linux, and nothing to read elsewhere.
+        with contextlib.suppress(OSError):
+            while part := os.read(main, 4096):
+                shown.append(part)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        work(side)
+    finally:
+        os.close(side)
+        reader.join()
+        os.close(main)
+    return b"".join(shown).decode()
 
 
 SLOW = """
@@ -213,7 +220,11 @@ for n in each(range(6), 'count', 'number'):
 
 
 def test_a_real_terminal_and_a_real_file(tmp_path):
-    shown = on_a_terminal("-c", SLOW, "0.4")
+    environment = {**os.environ, "PYTHONPATH": ROOT}
+    program = [sys.executable, "-c", SLOW, "0.4"]
+    shown = on_a_terminal(
+        lambda terminal: subprocess.run(program, stdout=terminal, stderr=terminal, env=environment, check=True)
+    )
     assert re.search(r"count: +\d+%\|.*\| \d of 6 numbers, \d\d:\d\d, \d\d:\d\d left", shown)
     assert [line for line in re.split(r"[\r\n]+", shown) if line.startswith("here is")] == [
         f"here is {n}" for n in range(6)
@@ -225,14 +236,20 @@ def test_a_real_terminal_and_a_real_file(tmp_path):
     assert finished.stderr == ""
 
 
-def test_the_losses_beside_a_trainings_bar(tmp_path, write_image):
+def test_the_losses_beside_a_trainings_bar(tmp_path, write_image, monkeypatch):
     for index in range(12):
         write_image(tmp_path / "images" / f"{index:02d}.png", n_frames=64, seed=index)
     options = ["--data.n_frames=64", "--data.batch_size=4", "--trainer.max_epochs=1", "--trainer.accelerator=cpu"]
+    options += ["--listen.n_samples=1", "--listen.n_references=1"]
     options += [f"--model.{network}.init_args.base_channels=4" for network in ("generator", "discriminator")]
-    shown = on_a_terminal(
-        f"{ROOT}/train.py", f"--data.images={tmp_path}/images", f"--trainer.default_root_dir={tmp_path}", *options
-    )
+    options += [f"--data.images={tmp_path}/images", f"--trainer.default_root_dir={tmp_path}"]
+    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+
+    def training(terminal: int) -> None:
+        with open(terminal, "w", closefd=False) as file, redirect_stdout(file), redirect_stderr(file):
+            assert run_training(GANCLI, options) == 0
+
+    shown = on_a_terminal(training)
     # In 100 columns.
     found = re.findall(r"Epoch 0: 100%.* 2/2 .*, discriminator=(.+), generator=(.+), penalty=(.+)\]", shown)
     latest = load_checkpoint(newest_run(tmp_path).newest_checkpoint())["latest"]

@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -40,28 +42,48 @@ BUDGETS = {
 }
 
 
-def script(command: str, base: str) -> str:
-    """A program that does what a command does, and prints the modules that come with it as its last line."""
-    _, *words = command.split()
-    if command.startswith("gan"):
-        done = f"from gan.commands.main import main; main({words})"
-    else:
-        done = f"sys.argv = {words}; import train; train.main()"
+def program(base: str) -> str:
+    """One that imports what commands are built on, and does each command of its input in a process that is forked.
+
+    Of each it prints a line: the modules that came with it.
+    """
     return f"""
-import json, sys, {base}
-before = set(sys.modules)
-try:
-    {done}
-except SystemExit as stop:
-    assert not stop.code
-print()
-print(json.dumps(sorted(set(sys.modules) - before)))
+import io, json, os, sys
+import {base}
+
+def modules_of(name, *words):
+    if name == "gan":
+        from gan.commands.main import main
+        main(list(words))
+    else:
+        sys.argv = list(words)
+        import train
+        train.main()
+
+for line in sys.stdin:
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        before, shown = set(sys.modules), sys.stdout
+        sys.stdout = io.StringIO()
+        try:
+            modules_of(*line.split())
+        except SystemExit as stop:
+            if stop.code:
+                os._exit(1)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+            os._exit(1)
+        print(json.dumps(sorted(set(sys.modules) - before)), file=shown, flush=True)
+        os._exit(0)
+    assert not os.waitpid(pid, 0)[1], line
 """
 
 
-def ran(command: str, base: str, *options: str) -> subprocess.CompletedProcess[str]:
+def ran(base: str, commands: Iterable[str], *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *options, "-c", script(command, base)],
+        [sys.executable, *options, "-c", program(base)],
+        input="\n".join(commands),
         capture_output=True,
         text=True,
         check=True,
@@ -69,10 +91,18 @@ def ran(command: str, base: str, *options: str) -> subprocess.CompletedProcess[s
     )
 
 
+@cache
+def brought_by(base: str) -> dict[str, list[str]]:
+    """The modules that each of the commands that are built on the same brings along."""
+    commands = [command for command, (built_on, _) in BUDGETS.items() if built_on == base]
+    lines = ran(base, commands).stdout.splitlines()
+    return {command: json.loads(line) for command, line in zip(commands, lines, strict=True)}
+
+
 def heaviest(command: str, base: str) -> str:
     """The packages that take longest to import, of what a command brings along, for people."""
-    finished = ran(command, base, "-X", "importtime")
-    brought = set(json.loads(finished.stdout.splitlines()[-1]))
+    finished = ran(base, [command], "-X", "importtime")
+    brought = set(json.loads(finished.stdout))
     milliseconds: Counter[str] = Counter()
     n_modules: Counter[str] = Counter()
     for took, name in re.findall(r"import time: +(\d+) \| +\d+ \| +(\S+)", finished.stderr):
@@ -89,7 +119,7 @@ def test_every_verb_has_a_budget():
 @pytest.mark.parametrize("command", BUDGETS)
 def test_little_is_imported(command):
     base, budget = BUDGETS[command]
-    brought = json.loads(ran(command, base).stdout.splitlines()[-1])
+    brought = brought_by(base)[command]
     unwanted = {name.split(".")[0] for name in brought} & (HEAVY if "torch" in base else HEAVY | {"numpy", "torch"})
     assert not unwanted, f"{command} imports {', '.join(sorted(unwanted))}; the heaviest are\n{heaviest(command, base)}"
     assert len(brought) <= budget, (

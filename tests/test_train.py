@@ -1,6 +1,7 @@
 """`python train.py` as a user runs it, small: a run folder, its sounds, resuming, and what it says of bad input."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,11 +30,19 @@ SMALL = [
 ]
 
 
-@pytest.fixture
-def here(tmp_path, write_image, monkeypatch):
-    """A working folder with images of 12 recordings."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, write_image):
+    """A folder with images of 12 recordings, and a run of an epoch once a test has asked for that."""
+    folder = tmp_path_factory.mktemp("made")
     for index in range(12):
-        write_image(tmp_path / "images" / f"{index:02d}.png", n_frames=64, seed=index)
+        write_image(folder / "images" / f"{index:02d}.png", n_frames=64, seed=index)
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path, made, monkeypatch):
+    """A working folder with images of 12 recordings."""
+    shutil.copytree(made / "images", tmp_path / "images")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -58,6 +67,17 @@ def run_train(monkeypatch):
             return stop.code
 
     return run
+
+
+@pytest.fixture
+def begun(here, made, run_train) -> Run:
+    """A run of an epoch in the working folder, a copy of one that several tests share."""
+    if not (made / "runs").exists():
+        assert run_train("--data.images=images", *SMALL, "--trainer.max_epochs=1") == 0
+        shutil.copytree("runs", made / "runs")
+    else:
+        shutil.copytree(made / "runs", "runs")
+    return newest_run(Path("runs"))
 
 
 def events(run: Run) -> EventAccumulator:
@@ -161,6 +181,7 @@ EVERYTHING = [
 ]
 
 
+@pytest.mark.slow
 def test_resuming_equals_never_having_stopped_with_everything_on(tmp_path, write_image, run_train, monkeypatch, capsys):
     """Five batches an epoch, so that it stops between the steps of the generator and between penalties."""
     monkeypatch.chdir(tmp_path)
@@ -200,19 +221,6 @@ def test_resuming_equals_never_having_stopped_with_everything_on(tmp_path, write
     assert best[0] == best[1]
 
 
-def train_and_stop(epoch: int, number: signal.Signals) -> str:
-    """Sends a signal to an endless training once it says that an epoch has ended; returns what it says after that."""
-    command = [sys.executable, str(ROOT / "train.py"), "--data.images=images", *SMALL, "--trainer.max_epochs=10000"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdout is not None
-        next(line for line in process.stdout if line.startswith(f"epoch {epoch} "))
-        process.send_signal(number)
-        said = process.stdout.read()
-    assert process.returncode != 0
-    return said
-
-
 def test_an_epoch_that_begins_within_another_is_whole(here, run_train, monkeypatch):
     """Each ends with batch statistics for the average and with a validation, wherever the one before was cut."""
     told = []
@@ -231,8 +239,16 @@ def test_an_epoch_that_begins_within_another_is_whole(here, run_train, monkeypat
     assert [seen for name, seen in told if name == "on_validation_epoch_end" and seen] == [5, 12, 17]
 
 
+@pytest.mark.slow
 def test_killed_run_goes_on_with_its_last_whole_epoch(here):
-    train_and_stop(3, signal.SIGKILL)
+    """As a program, killed from outside; `test_restarts.py` kills at given moments."""
+    command = [sys.executable, str(ROOT / "train.py"), "--data.images=images", *SMALL, "--trainer.max_epochs=10000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        next(line for line in process.stdout if line.startswith("epoch 3 "))
+        process.kill()
+        process.stdout.read()
+    assert process.returncode == -signal.SIGKILL
     run = newest_run(Path("runs"))
     state = torch.load(run.newest_checkpoint(), weights_only=True)
     assert state["batches_seen"] >= 4
@@ -244,18 +260,28 @@ def test_killed_run_goes_on_with_its_last_whole_epoch(here):
     assert steps(run, "loss/generator") == seen
 
 
-def test_ctrl_c_says_how_to_go_on(here):
-    said = train_and_stop(2, signal.SIGINT)
+def test_ctrl_c_says_how_to_go_on(here, run_train, monkeypatch, capfd):
+    step = train.GAN.training_step
+
+    def struck(gan: train.GAN, batch: object, batch_idx: int) -> None:
+        if gan.batches_seen == 2:
+            signal.raise_signal(signal.SIGINT)
+        step(gan, batch, batch_idx)
+
+    monkeypatch.setattr(train.GAN, "training_step", struck)
+    assert run_train("--data.images=images", *SMALL, "--trainer.max_epochs=10000") == 130
     run = newest_run(Path("runs"))
+    said = capfd.readouterr().err
     assert "SIGINT: stopping after this batch; Ctrl-C again ends at once" in said
-    batch = torch.load(run.checkpoints()[0], weights_only=True)["batches_seen"]
-    assert f"train.py: stopped after batch {batch}; `python train.py --resume {run.folder}` goes on\n" in said
+    assert torch.load(run.checkpoints()[0], weights_only=True)["batches_seen"] == 3
+    assert f"train.py: stopped after batch 3; `python train.py --resume {run.folder}` goes on\n" in said
 
 
-def test_fresh_start_never_writes_into_a_run(here, run_train):
-    for _ in range(2):
-        assert run_train("--data.images=images", *SMALL, "--trainer.max_epochs=1") == 0
+def test_fresh_start_never_writes_into_a_run(begun, run_train):
+    before = {path: path.stat().st_mtime_ns for path in begun.folder.rglob("*")}
+    assert run_train("--data.images=images", *SMALL, "--trainer.max_epochs=1") == 0
     assert len(list(Path("runs").iterdir())) == 2
+    assert {path: path.stat().st_mtime_ns for path in begun.folder.rglob("*")} == before
 
 
 @pytest.mark.parametrize(
@@ -302,8 +328,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(here, run_train, capsys, argum
     assert not Path("runs").exists()
 
 
-def test_other_images_and_networks_are_refused_on_resume(here, run_train, write_image, capsys):
-    assert run_train("--data.images=images", *SMALL, "--trainer.max_epochs=1") == 0
+def test_other_images_and_networks_are_refused_on_resume(begun, run_train, capsys):
     before = {path: path.stat().st_mtime_ns for path in Path("runs").rglob("*") if path.name != ".lock"}
     capsys.readouterr()
     assert run_train("--resume", "--data.n_frames=32", "--trainer.max_epochs=2") == 2
@@ -319,9 +344,8 @@ def test_other_images_and_networks_are_refused_on_resume(here, run_train, write_
     }
 
 
-def test_damaged_checkpoint_is_named(here, run_train, capsys):
-    assert run_train("--data.images=images", *SMALL, "--trainer.max_epochs=1") == 0
-    checkpoint = newest_run(Path("runs")).newest_checkpoint()
+def test_damaged_checkpoint_is_named(begun, run_train, capsys):
+    checkpoint = begun.newest_checkpoint()
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     assert run_train("--resume", "--trainer.max_epochs=2") == 2
     said = capsys.readouterr().err
@@ -331,17 +355,15 @@ def test_damaged_checkpoint_is_named(here, run_train, capsys):
         load_run(newest_run(Path("runs")))
 
 
-def test_checkpoint_is_read_as_numbers_only(here, run_train):
+def test_checkpoint_is_read_as_numbers_only(here, begun, run_train):
     class Evil:
         def __reduce__(self):
             return Path.touch, (here / "executed",)
 
-    assert run_train("--data.images=images", *SMALL, "--trainer.max_epochs=1") == 0
-    run = newest_run(Path("runs"))
-    state = torch.load(run.newest_checkpoint(), weights_only=True)
-    torch.save(state | {"evil": Evil()}, run.newest_checkpoint())
+    state = torch.load(begun.newest_checkpoint(), weights_only=True)
+    torch.save(state | {"evil": Evil()}, begun.newest_checkpoint())
     with pytest.raises(InputError, match="cannot be read as a checkpoint"):
-        load_run(run)
+        load_run(begun)
     assert run_train("--resume", "--trainer.max_epochs=2") == 2
     assert not (here / "executed").exists()
 

@@ -1,6 +1,7 @@
 """`gan train-phase` as a user runs it, small: it learns, can be heard, resumes, and leaves weights that decode."""
 
 import inspect
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 import soundfile
 import torch
 import yaml
+from conftest import music
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.distributions import VonMises
 
@@ -27,7 +29,10 @@ from gan.sound.phase.steps import PhaseSteps
 from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import magnitude_from_waveform
 
+# Of an epoch, in place of 64: each is an STFT of up to ten seconds.
+N_EXCERPTS = 8
 SMALL = [
+    "--data.sample_rate=8000",
     "--data.batches_per_epoch=10",
     "--data.batch_size=256",
     "--data.n_ffts=[256,512]",
@@ -37,18 +42,38 @@ SMALL = [
     "--listen.every_n_epochs=1",
     "--listen.n_excerpts=2",
 ]
+THREE_EPOCHS = [*SMALL, "--trainer.max_epochs=3", "--trainer.log_every_n_steps=1"]
+RATE = 8000
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A folder with a long recording and twelve short ones in its `recordings`."""
+    folder = tmp_path_factory.mktemp("written")
+    (folder / "recordings").mkdir()
+    soundfile.write(folder / "recordings" / "long.wav", music(35 * RATE, sample_rate=RATE), RATE)
+    for number in range(12):
+        soundfile.write(folder / "recordings" / f"short_{number:02d}.flac", music(12000, number, 16000), 16000)
+    return folder
 
 
 @pytest.fixture
-def recordings(tmp_path, sound, monkeypatch):
-    """A working folder with a long recording and twelve short ones."""
-    (tmp_path / "recordings").mkdir()
-    soundfile.write(tmp_path / "recordings" / "long.wav", sound(35 * 22050), 22050)
-    for number in range(12):
-        soundfile.write(tmp_path / "recordings" / f"short_{number:02d}.flac", sound(12000, number), 16000)
+def recordings(tmp_path, written, monkeypatch):
+    """A working folder with those recordings."""
+    shutil.copytree(written / "recordings", tmp_path / "recordings")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    monkeypatch.setattr("gan.phase_training.data._EXCERPTS_AN_EPOCH", N_EXCERPTS)
     return tmp_path / "recordings"
+
+
+@pytest.fixture
+def whole(recordings, written):
+    """A run of three epochs that was never stopped; the two tests that ask for it share it."""
+    root = written / "whole"
+    if not root.exists():
+        assert train("recordings", *THREE_EPOCHS, f"--trainer.default_root_dir={root}") == 0
+    return newest_run(root)
 
 
 def train(*arguments: str) -> int:
@@ -88,32 +113,30 @@ def test_a_run(recordings, capsys):
     assert soundfile.info("own.wav").frames > 10000
 
 
-def test_resuming_equals_never_having_stopped(recordings):
-    assert train("recordings", *SMALL, "--trainer.max_epochs=3", "--trainer.default_root_dir=whole") == 0
-    whole = weights_of(newest_run(Path("whole")))
+def test_resuming_equals_never_having_stopped(recordings, whole):
     script = (
         "import sys, os\n"
+        "import gan.phase_training.data\n"
+        f"gan.phase_training.data._EXCERPTS_AN_EPOCH = {N_EXCERPTS}\n"
         "from gan.phase_training.module import PhaseTraining\n"
         "PhaseTraining.on_train_epoch_start = lambda self: os._exit(9) if self.current_epoch == 2 else None\n"
         "from gan.commands.main import main\n"
         "main(sys.argv[1:])\n"
     )
-    command = [sys.executable, "-c", script, "train-phase", "recordings", *SMALL]
-    killed = subprocess.run([*command, "--trainer.max_epochs=3", "--trainer.default_root_dir=parts"], check=False)
+    command = [sys.executable, "-c", script, "train-phase", "recordings", *THREE_EPOCHS]
+    killed = subprocess.run([*command, "--trainer.default_root_dir=parts"], check=False)
     assert killed.returncode == 9
     assert train("--resume", "--trainer.default_root_dir=parts") == 0
     assert len(list(Path("parts").iterdir())) == 1
     parts = weights_of(newest_run(Path("parts")))
-    for name, weight in whole.items():
+    for name, weight in weights_of(whole).items():
         assert torch.equal(parts[name], weight), name
     events = EventAccumulator(str(newest_run(Path("parts")).folder), size_guidance={"scalars": 0}).Reload()
     assert [event.step for event in events.Scalars("metric/deep_5")] == [10, 20, 30]
 
 
-def test_a_signal_within_an_epoch(recordings, monkeypatch, capsys):
+def test_a_signal_within_an_epoch(recordings, whole, monkeypatch, capsys):
     """Ten batches an epoch; the run goes on with the fifth of the second, and nothing of it differs."""
-    options = [*SMALL, "--trainer.max_epochs=3", "--trainer.log_every_n_steps=1"]
-    assert train("recordings", *options, "--trainer.default_root_dir=whole") == 0
     step = PhaseTraining.training_step
 
     def struck(self, batch, batch_idx):
@@ -123,16 +146,16 @@ def test_a_signal_within_an_epoch(recordings, monkeypatch, capsys):
 
     with monkeypatch.context() as patch:
         patch.setattr(PhaseTraining, "training_step", struck)
-        assert train("recordings", *options, "--trainer.default_root_dir=parts") == 143
+        assert train("recordings", *THREE_EPOCHS, "--trainer.default_root_dir=parts") == 143
     said = capsys.readouterr().err
     assert "train-phase: stopped after batch 14; `gan train-phase --resume parts/" in said
     assert train("--resume", "--trainer.default_root_dir=parts") == 0
-    runs = [newest_run(Path(root)) for root in ("whole", "parts")]
-    whole, parts = (torch.load(run.newest_checkpoint(), weights_only=True) for run in runs)
-    for name, weight in whole["state_dict"].items():
+    runs = [whole, newest_run(Path("parts"))]
+    expected, parts = (torch.load(run.newest_checkpoint(), weights_only=True) for run in runs)
+    for name, weight in expected["state_dict"].items():
         assert torch.equal(parts["state_dict"][name], weight), name
-    assert str(whole["optimizer_states"]) == str(parts["optimizer_states"])
-    assert whole["lr_schedulers"] == parts["lr_schedulers"]
+    assert str(expected["optimizer_states"]) == str(parts["optimizer_states"])
+    assert expected["lr_schedulers"] == parts["lr_schedulers"]
     logged = [EventAccumulator(str(run.folder), size_guidance={"scalars": 0}).Reload() for run in runs]
     for tag in ("loss/steps", "metric/deep_5", "metric/pghi_0"):
         curves = [[(event.step, event.value) for event in each.Scalars(tag)] for each in logged]
@@ -224,7 +247,7 @@ def test_the_loss_is_the_von_mises_likelihood():
 
 def test_cells_are_drawn_by_seed_and_epoch(recordings):
     def drawn(seed: int, epoch: int) -> list[torch.Tensor]:
-        data = StepData(recordings, n_ffts=[256, 512], batch_size=100, batches_per_epoch=10, seed=seed)
+        data = StepData(recordings, RATE, n_ffts=[256, 512], batch_size=100, batches_per_epoch=10, seed=seed)
         data.setup()
         return list(data.cells(epoch).tensors)
 
