@@ -151,7 +151,7 @@ def test_every_frame_of_the_recording_is_transformed_once(recording, monkeypatch
     edges = alignment._band_edges(SETTINGS.n_freqs)
     # Frames that start with the recording, not ones that are centred on its first sample.
     whole = magnitude_from_waveform(melody(20)[SETTINGS.n_fft // 2 :], SETTINGS)
-    found = alignment._recording_bands_db(recording, SETTINGS, edges)
+    found = alignment._recording_bands_db(recording, SETTINGS, edges, None)
     assert found.shape[1] == 1 + (20 * RATE - SETTINGS.n_fft) // SETTINGS.hop_length
     # But for the first ones, whose samples before the excerpt are zeros there.
     wanted = alignment._bands_db(whole[:, 2 : found.shape[1]].square(), edges)

@@ -31,6 +31,8 @@ from gan.sound.settings import SpectrogramSettings
 from gan.sound.spectrogram import magnitude_from_waveform
 
 _ADVICE = "give another folder for the images, or --overwrite"
+# More are looked for in a list of the folder.
+_MANY_IMAGES = 1000
 
 
 @dataclass
@@ -278,10 +280,25 @@ def _n_images(recording: Path, cut: _Cut) -> int:
 
 def _check_images(outputs: Outputs, target: Path, n_images: int) -> None:
     """Refuse a recording if a file that may not be replaced is in the place of one of its images."""
-    index = 0
-    while index < n_images or (not n_images and os.path.lexists(_image_path(target, index))):
+    for index in _images_in_place(target, n_images):
         outputs.check(_image_path(target, index), _image_mark(target, index))
-        index += 1
+
+
+def _images_in_place(target: Path, n_images: int) -> Iterator[int]:
+    """Which images may be there: all that a recording makes, or as many as follow each other if that is not known."""
+    if n_images <= _MANY_IMAGES:
+        index = 0
+        while index < n_images or (not n_images and os.path.lexists(_image_path(target, index))):
+            yield index
+            index += 1
+        return
+    # A damaged header may claim millions.
+    yield 0
+    if target.parent.is_dir():
+        for path in sorted(target.parent.iterdir()):
+            stem, _, number = path.stem.rpartition(".")
+            if stem == target.name and path.suffix == ".png" and number.isdecimal() and 0 < int(number) < n_images:
+                yield int(number)
 
 
 def _image_mark(target: Path, index: int) -> Mark:
