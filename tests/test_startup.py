@@ -26,7 +26,7 @@ LIGHTNING = "jsonargparse, torch, lightning.pytorch.cli"
 BUDGETS = {
     "gan --help": (NOTHING, 45),
     "gan encode --help": (PARSER, 50),
-    "gan decode --help": (TORCH, 128),
+    "gan decode --help": (TORCH, 144),
     "gan ingest --help": (PARSER, 50),
     "gan sample --help": (TORCH, 107),
     "gan interpolate --help": (TORCH, 107),
@@ -38,7 +38,7 @@ BUDGETS = {
     "gan blind --help": (TORCH, 143),
     "gan info --help": (NOTHING, 46),
     "gan train-phase --help": (LIGHTNING, 77),
-    "python train.py --help": (LIGHTNING, 170),
+    "python train.py --help": (LIGHTNING, 187),
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 Ink = NDArray[np.float32]
 
@@ -156,6 +156,8 @@ def _correlation(a: Ink, b: Ink) -> float:
 @functools.lru_cache(maxsize=16)
 def _glyphs(source_height: int) -> tuple[_Glyph, ...]:
     """The alphabet as it looks when digits of so many rows are scaled to `DIGIT_ROWS`."""
+    from PIL import ImageDraw, ImageFont
+
     import matplotlib
     from scipy import ndimage
 
