@@ -156,9 +156,8 @@ def _correlation(a: Ink, b: Ink) -> float:
 @functools.lru_cache(maxsize=16)
 def _glyphs(source_height: int) -> tuple[_Glyph, ...]:
     """The alphabet as it looks when digits of so many rows are scaled to `DIGIT_ROWS`."""
-    from PIL import ImageDraw, ImageFont
-
     import matplotlib
+    from PIL import ImageDraw, ImageFont
     from scipy import ndimage
 
     size = DIGIT_ROWS * _OVERSAMPLING / _DIGIT_HEIGHT
